@@ -1,0 +1,222 @@
+// The shape of the operator's configuration file, which the chart writes from its `config` value. Only what the operator
+// does today is in it: an unknown field is refused, so a setting never sits there without effect.
+
+import { X509Certificate } from 'node:crypto';
+import * as z from 'zod';
+import { parsePlatform, type Platform } from '../image/platform.ts';
+import { parseRepository } from '../image/reference.ts';
+import { LOG_LEVELS } from '../telemetry/logger.ts';
+import { parseDurationMs } from '../time/duration.ts';
+
+/** A duration with bounds; what comes out is milliseconds. */
+function duration(minMs: number, maxMs: number, bounds: string) {
+  return z.string().transform((text, context) => {
+    try {
+      const durationMs = parseDurationMs(text);
+      if (durationMs >= minMs && durationMs <= maxMs) return durationMs;
+      context.addIssue({ code: 'custom', message: `must be ${bounds}` });
+    } catch (thrown) {
+      context.addIssue({ code: 'custom', message: (thrown as Error).message });
+    }
+    return z.NEVER;
+  });
+}
+
+const HOST_REMEDY =
+  'write the host as in image names, without scheme, path or login: ghcr.io or registry.corp.example:5000';
+
+/** The host of `host/path`, Docker Hub's other names folded into `docker.io`; undefined when image names cannot carry it. */
+function canonicalHost(text: string): string | undefined {
+  try {
+    const { host, path } = parseRepository(`${text}/slipway/image`);
+    return path === 'slipway/image' ? host : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const registryHost = z.string().transform((text, context) => {
+  const host = canonicalHost(text);
+  if (host !== undefined) return host;
+  context.addIssue({ code: 'custom', message: HOST_REMEDY });
+  return z.NEVER;
+});
+
+const platform = z.string().transform((text, context): Platform => {
+  try {
+    return parsePlatform(text);
+  } catch (thrown) {
+    context.addIssue({ code: 'custom', message: (thrown as Error).message });
+    return z.NEVER;
+  }
+});
+
+/** Whether a text is one or more PEM certificates and nothing but them (comments between them are fine). */
+export function isCertificateBundle(pem: string): boolean {
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g) ?? [];
+  if (blocks.length === 0 || pem.includes('PRIVATE KEY')) return false;
+  return blocks.every((block) => {
+    try {
+      return new X509Certificate(block).subject !== undefined;
+    } catch {
+      return false;
+    }
+  });
+}
+
+const namespaceName = z
+  .string()
+  .regex(/^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/, 'write the name of a namespace: lower case letters, digits and -');
+
+const port = z.int().min(0).max(65_535);
+
+const registry = z
+  .strictObject({
+    mirror: registryHost
+      .optional()
+      .describe('Host that is asked instead of this one, with the same paths. Example: mirror.corp.example:5000.'),
+    caPem: z
+      .string()
+      .refine(isCertificateBundle, 'write PEM certificates (-----BEGIN CERTIFICATE-----), and no private key')
+      .optional()
+      .describe("PEM certificates trusted for this host, in addition to the system's."),
+    caFile: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('Path of a file with PEM certificates, instead of caPem. Read once, at start.'),
+    insecure: z
+      .boolean()
+      .default(false)
+      .describe('Plain HTTP, or TLS without verification. Only for registries inside your own network.'),
+    allowPrivate: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Allow addresses in private, loopback and link-local ranges for this host. Needed for a registry inside the cluster.',
+      ),
+    tokenHosts: z
+      .array(registryHost)
+      .max(16)
+      .default([])
+      .describe(
+        'Other hosts that may issue tokens for this registry, where its login server has another name. Example: [gitlab.corp.example].',
+      ),
+    requestsPerSecond: z
+      .number()
+      .min(0.01)
+      .max(1_000)
+      .optional()
+      .describe('Requests per second sent to this host at most. Example: 5.'),
+  })
+  .refine((value) => value.caPem === undefined || value.caFile === undefined, {
+    path: ['caFile'],
+    message: 'caPem is set as well: keep one of the two',
+  });
+
+const leaderElection = z
+  .strictObject({
+    leaseName: z
+      .string()
+      .regex(
+        /^[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?$/,
+        'write the name of a Lease: lower case letters, digits, - and .',
+      )
+      .default('slipway-operator')
+      .describe(
+        "Name of the Lease in the operator's namespace. Two installations that watch the same namespaces must share it.",
+      ),
+    leaseDuration: duration(5_000, 600_000, 'from 5s to 10m')
+      .default(15_000)
+      .describe('How long a leader that fell silent keeps the lease. Default: 15s.'),
+    renewDeadline: duration(2_000, 600_000, 'from 2s to 10m')
+      .default(10_000)
+      .describe('A leader that could not renew for this long stops writing. Default: 10s.'),
+    retryPeriod: duration(1_000, 60_000, 'from 1s to 1m')
+      .default(2_000)
+      .describe('Time between two tries to take or renew the lease. Default: 2s.'),
+  })
+  .refine((value) => value.renewDeadline < value.leaseDuration, {
+    path: ['renewDeadline'],
+    message: 'must be shorter than leaseDuration (15s unless set), or two leaders may write at once',
+  })
+  .refine((value) => value.retryPeriod * 1.2 < value.renewDeadline, {
+    path: ['retryPeriod'],
+    message: 'must leave room for a second try before renewDeadline (10s unless set): at most 80% of it',
+  });
+
+const server = z
+  .strictObject({
+    listenAddress: z
+      .union([z.ipv4(), z.ipv6()], 'write an IP address, for example 127.0.0.1')
+      .optional()
+      .describe('Address both listeners bind to. Default: every address of the pod.'),
+    healthPort: port.default(8_081).describe('Port of /livez and /readyz. 0 takes a free one. Default: 8081.'),
+    metricsPort: port.default(8_080).describe('Port of /metrics. 0 takes a free one. Default: 8080.'),
+  })
+  .refine((value) => value.healthPort !== value.metricsPort || value.healthPort === 0, {
+    path: ['metricsPort'],
+    message: 'must differ from healthPort (8081 unless set)',
+  });
+
+/** What a configuration file may say. Everything has a default: an empty file is a good one. */
+export const configFileSchema = z.strictObject({
+  registries: z
+    .record(z.string(), registry)
+    .transform((entries, context) => {
+      const byHost = new Map<string, z.output<typeof registry>>();
+      for (const [name, settings] of Object.entries(entries)) {
+        const host = canonicalHost(name);
+        if (host === undefined) {
+          context.addIssue({ code: 'custom', path: [name], message: HOST_REMEDY });
+        } else if (byHost.has(host)) {
+          context.addIssue({ code: 'custom', path: [name], message: `is ${host}, which is listed already: keep one` });
+        } else {
+          byHost.set(host, settings);
+        }
+      }
+      return byHost;
+    })
+    .prefault({})
+    .describe(
+      'Settings per registry host. A host that is not listed is used with the defaults: HTTPS, system certificates, public addresses.',
+    ),
+  namespaces: z
+    .union(
+      [z.literal('all'), z.array(namespaceName).min(1).max(500)],
+      'write all, or a list of namespaces: [shop, web]',
+    )
+    .default('all')
+    .describe('The namespaces whose policies are served. The chart grants rights to match.'),
+  defaultPlatforms: z
+    .array(platform)
+    .min(1)
+    .max(16)
+    .default([{ os: 'linux', architecture: 'amd64' }])
+    .describe(
+      'Platforms an image must have, where a policy names none and the nodes may not be read. Default: [linux/amd64].',
+    ),
+  limits: z
+    .strictObject({
+      policyReconciles: z.int().min(1).max(64).default(4).describe('Policies worked on at once. Default: 4.'),
+      rolloutReconciles: z.int().min(1).max(64).default(4).describe('Rollouts worked on at once. Default: 4.'),
+    })
+    .prefault({})
+    .describe('How much is done at once.'),
+  userAgent: z
+    .string()
+    .regex(/^[\x21-\x7e](?:[\x20-\x7e]{0,198}[\x21-\x7e])?$/, 'write printable ASCII, at most 200 characters')
+    .optional()
+    .describe('How the operator names itself to registries and the API server. Default: slipway/<version>.'),
+  log: z
+    .strictObject({ level: z.enum(LOG_LEVELS).default('info').describe('error, warn, info or debug. Default: info.') })
+    .prefault({})
+    .describe('What is logged, as JSON lines on stdout.'),
+  server: server.prefault({}).describe('The listeners.'),
+  leaderElection: leaderElection.prefault({}).describe('Which replica works: the one that holds the Lease.'),
+  shutdownGracePeriod: duration(1_000, 600_000, 'from 1s to 10m')
+    .default(30_000)
+    .describe(
+      "Time for running work to end after SIGTERM. Keep the pod's terminationGracePeriodSeconds above it. Default: 30s.",
+    ),
+});

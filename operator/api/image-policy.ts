@@ -309,6 +309,7 @@ export const imagePolicyStatus = z
           container: z.string().max(63).describe('The (init) container.'),
           image: z.string().max(640).describe('The image that Slipway last accepted or wrote here. Any other one is a foreign change.'),
           digest: digestString().optional().describe('The digest its pods ran when it was accepted, where the image names none.'),
+          rollout: z.int().min(0).optional().describe('Number of the newest rollout that this entry takes into account.'),
         }),
       )
       .max(3200)

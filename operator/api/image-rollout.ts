@@ -121,6 +121,10 @@ export const imageRolloutStatus = z
       .boolean()
       .optional()
       .describe('true: no pod has run this image yet (scaled to zero, suspended, or a CronJob before its next run).'),
+    deadlineTime: timestamp().optional().describe('When a workload that is still not healthy counts as failed.'),
+    suspendedTime: timestamp()
+      .optional()
+      .describe('Since when the policy is suspended; the deadline moves by as long as that lasts. Absent while it is not.'),
     startTime: timestamp().optional().describe('When the first workload was about to be changed.'),
     endTime: timestamp().optional().describe('When the rollout finished.'),
   })

@@ -1,0 +1,26 @@
+// CronJobs. Nothing runs between two runs, so a change is proven only by the next one.
+// @see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/
+
+import type { KubeObject } from '../../api/object.ts';
+import type { Progress, RawPodTemplate, WorkloadType } from './workload.ts';
+
+interface RawCronJob extends KubeObject {
+  readonly spec?: {
+    readonly suspend?: boolean;
+    readonly jobTemplate?: { readonly spec?: { readonly template?: RawPodTemplate } };
+  };
+}
+
+export const cronJob: WorkloadType<RawCronJob> = {
+  kind: 'CronJob',
+  group: 'batch',
+  version: 'v1',
+  plural: 'cronjobs',
+  templatePath: ['spec', 'jobTemplate', 'spec', 'template'],
+  template: (raw) => raw.spec?.jobTemplate?.spec?.template,
+  podSelector: () => undefined,
+  progress: ({ spec }): Progress => ({
+    kind: 'idle',
+    message: spec?.suspend === true ? 'the CronJob is suspended' : 'the next run of the CronJob takes the new image',
+  }),
+};

@@ -3,8 +3,8 @@
 // the ports and who this replica is.
 
 import { parseArgs } from 'node:util';
-import { configFileSchema, isCertificateBundle } from './config/schema.ts';
 import { parseYamlDocument } from './config/document.ts';
+import { configFileSchema, isCertificateBundle } from './config/schema.ts';
 import { TerminalError } from './errors.ts';
 import type { Platform } from './image/platform.ts';
 import { LOG_LEVELS, type LogLevel } from './telemetry/logger.ts';

@@ -57,7 +57,7 @@ export function isCertificateBundle(pem: string): boolean {
   if (blocks.length === 0 || pem.includes('PRIVATE KEY')) return false;
   return blocks.every((block) => {
     try {
-      return new X509Certificate(block).subject !== undefined;
+      return new X509Certificate(block).raw.length > 0;
     } catch {
       return false;
     }

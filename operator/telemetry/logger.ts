@@ -2,7 +2,6 @@
 // plain JSON here, bounded in size, so that no field (an Error, a cycle, a secret, a field called `message`) can spoil a line.
 
 import type { Writable } from 'node:stream';
-import { types } from 'node:util';
 import winston from 'winston';
 import { systemClock, type Clock } from '../time/clock.ts';
 
@@ -46,6 +45,7 @@ export function createLogger(options: LoggerOptions): Logger {
     // The line is complete before winston sees it, because winston's own way of merging metadata glues a field called
     // `message` to the message and prints an Error as {}.
     format: winston.format((info) => ({ ...info, [LINE]: info.message }))(),
+    // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment -- winston's types call the class an instance
     transports: [new winston.transports.Stream({ stream: options.stream ?? process.stdout })],
   });
   const write = (level: LogLevel, message: string, fields: LogFields): void => {
@@ -110,9 +110,9 @@ function objectToLoggable(value: object, path: readonly object[]): unknown {
   if (path.length >= MAX_DEPTH) return '[too deep]';
   const inner = [...path, value];
   try {
-    if (value instanceof Error || types.isNativeError(value)) return errorToLoggable(value, inner);
+    if (isError(value)) return errorToLoggable(value, inner);
     if (ArrayBuffer.isView(value)) return `[${value.byteLength} bytes]`;
-    if ('toJSON' in value && typeof value.toJSON === 'function') return toLoggable(value.toJSON(), inner);
+    if (hasToJson(value)) return toLoggable(value.toJSON(), inner);
     if (value instanceof Map)
       return entriesToLoggable(
         [...value].map(([key, item]) => [String(key), item]),
@@ -124,6 +124,15 @@ function objectToLoggable(value: object, path: readonly object[]): unknown {
     // A getter or toJSON that throws must not take the operator down with it.
     return '[unreadable]';
   }
+}
+
+function isError(value: object): value is Error {
+  // Errors of another realm are no instances of ours.
+  return value instanceof Error || Object.prototype.toString.call(value) === '[object Error]';
+}
+
+function hasToJson(value: object): value is { toJSON(): unknown } {
+  return 'toJSON' in value && typeof value.toJSON === 'function';
 }
 
 function errorToLoggable(error: Error, path: readonly object[]): unknown {

@@ -1,0 +1,95 @@
+// The ledger of one policy: per container, the image that Slipway last accepted or wrote. It is kept in
+// `status.targets` and brought up to date from the finished rollouts, so it survives a crash between a rollout's end and
+// the policy's next status. Whatever differs from the ledger was set by somebody else.
+
+import type { ImageRollout } from '../../api/kinds.ts';
+import type { ImagePolicyStatus } from '../../api/image-policy.ts';
+import type { Digest } from '../../image/digest.ts';
+import { isFinished } from '../../rollout/state-machine.ts';
+import type { TargetContainer } from './targets.ts';
+
+export type LedgerEntry = NonNullable<ImagePolicyStatus['targets']>[number];
+
+/** How a container's live image relates to the ledger. */
+export type Standing =
+  /** Met for the first time: what runs is accepted. */
+  | 'adopted'
+  /** As the ledger says. */
+  | 'known'
+  /** An unfinished rollout of this policy is moving it. */
+  | 'moving'
+  /** Somebody else set it. */
+  | 'foreign';
+
+export interface LedgerLine {
+  readonly target: TargetContainer;
+  readonly standing: Standing;
+  /** What the ledger says after this look. */
+  readonly entry: LedgerEntry;
+}
+
+/** The number at the end of `<policy>-<n>`, or 0 when the name has none. */
+export function rolloutNumber(rollout: Pick<ImageRollout, 'metadata'>): number {
+  return Number(/-([0-9]{1,15})$/.exec(rollout.metadata.name)?.[1] ?? 0);
+}
+
+/** What a rollout did, or will do, to one container; undefined when it does not touch it. */
+export function findMove(
+  rollout: ImageRollout,
+  uid: string,
+  container: string,
+): { readonly from: string; readonly to: string; readonly wrote: boolean; readonly failed: boolean; readonly message: string } | undefined {
+  const index = rollout.spec.targets.findIndex((target) => target.uid === uid);
+  const move = rollout.spec.targets[index]?.containers.find(({ name }) => name === container);
+  if (move === undefined) return undefined;
+  const status = rollout.status?.targets?.[index];
+  return {
+    from: move.from,
+    to: move.to,
+    wrote: status !== undefined && (status.state === 'Applied' || status.state === 'Healthy' || status.appliedTime !== undefined),
+    failed: rollout.status?.state === 'Held' && status?.state === 'Failed',
+    message: status?.message ?? rollout.status?.message ?? '',
+  };
+}
+
+/**
+ * Reads the ledger. `rollouts` are all rollouts of the policy, in ascending order of their numbers. `podDigest` tells
+ * which digest the pods of a container run, undefined while they do not agree or do not run.
+ */
+export function readLedger(
+  targets: readonly TargetContainer[],
+  recorded: readonly LedgerEntry[],
+  rollouts: readonly ImageRollout[],
+  podDigest: (target: TargetContainer) => Digest | undefined,
+): LedgerLine[] {
+  return targets.map((target): LedgerLine => {
+    const { workload, container } = target;
+    const uid = workload.metadata.uid;
+    const identity = { kind: workload.kind, name: workload.metadata.name, uid, container: container.name };
+    let entry: LedgerEntry | undefined = recorded.find((line) => line.uid === uid && line.container === container.name);
+    let isMoving = false;
+    for (const rollout of rollouts) {
+      const move = findMove(rollout, uid, container.name);
+      if (move === undefined) continue;
+      isMoving = !isFinished(rollout.status);
+      const number = rolloutNumber(rollout);
+      if (isMoving || number <= (entry?.rollout ?? 0)) continue;
+      if (move.wrote) entry = { ...identity, image: move.to, rollout: number };
+      else entry = { ...(entry ?? { ...identity, image: move.from }), rollout: number };
+    }
+    const isFirstSight = entry === undefined;
+    entry ??= { ...identity, image: container.image };
+    const standing: Standing = isMoving
+      ? 'moving'
+      : isFirstSight
+        ? 'adopted'
+        : container.image === entry.image
+          ? 'known'
+          : 'foreign';
+    if (entry.digest === undefined && target.image?.digest === undefined && (standing === 'adopted' || standing === 'known')) {
+      const digest = podDigest(target);
+      if (digest !== undefined) entry = { ...entry, digest };
+    }
+    return { target, standing, entry };
+  });
+}

@@ -1,0 +1,185 @@
+// From a policy's targets to the containers that it may move, and who else claims them.
+
+import type { ImagePolicy } from '../../api/kinds.ts';
+import { MAX_TARGET_WORKLOADS, type TargetSpec, type WorkloadKind } from '../../api/image-policy.ts';
+import { isSameRepository, parseImage, parseRepository, type ImageReference, type Repository } from '../../image/reference.ts';
+import type { Workload, WorkloadContainer } from '../../rollout/workloads/workload.ts';
+
+/** The workloads of the policy's namespace, as the caches have them. */
+export interface WorkloadLookup {
+  byName(kind: WorkloadKind, name: string): Workload | undefined;
+  byLabels(kind: WorkloadKind, labels: Readonly<Record<string, string>>): readonly Workload[];
+}
+
+export interface TargetContainer {
+  readonly workload: Workload;
+  readonly container: WorkloadContainer;
+  /** The live image, parsed. Absent when it is not one that Slipway can read. */
+  readonly image?: ImageReference;
+}
+
+/** Something about the targets that people should know. `stalls` means that nothing moves until a person acts. */
+export interface TargetProblem {
+  readonly reason: 'TargetNotFound' | 'NoMatchingContainer' | 'TooManyTargets' | 'TargetConflict';
+  readonly message: string;
+  readonly stalls: boolean;
+}
+
+export interface ResolvedTargets {
+  /** Sorted by kind, name, init containers first, position. */
+  readonly containers: readonly TargetContainer[];
+  readonly problems: readonly TargetProblem[];
+}
+
+export function titleOf(workload: Pick<Workload, 'kind' | 'metadata'>): string {
+  return `${workload.kind} ${workload.metadata.name}`;
+}
+
+/** Key under which policies that name a workload are indexed: `namespace/kind/name`, `*` for those with a selector. */
+export function targetIndexKeys(policy: ImagePolicy): string[] {
+  const namespace = policy.metadata.namespace ?? '';
+  return policy.spec.targets.map(({ kind, name }) => `${namespace}/${kind}/${name ?? '*'}`);
+}
+
+function readImage(image: string): ImageReference | undefined {
+  try {
+    return parseImage(image);
+  } catch {
+    return undefined;
+  }
+}
+
+function matchesTarget(target: TargetSpec, workload: Workload): boolean {
+  if (target.kind !== workload.kind) return false;
+  if (target.name !== undefined) return target.name === workload.metadata.name;
+  const labels = Object.entries(target.selector?.matchLabels ?? {});
+  return labels.length > 0 && labels.every(([key, value]) => workload.metadata.labels[key] === value);
+}
+
+function wantsContainer(target: TargetSpec, container: WorkloadContainer, repository: Repository): boolean {
+  if (target.containers !== undefined) return target.containers.includes(container.name);
+  const image = readImage(container.image);
+  return image !== undefined && isSameRepository(image.repository, repository);
+}
+
+/** Whether the policy would move this container. */
+export function claimsContainer(policy: ImagePolicy, workload: Workload, container: WorkloadContainer): boolean {
+  let repository: Repository;
+  try {
+    repository = parseRepository(policy.spec.image);
+  } catch {
+    return false;
+  }
+  return policy.spec.targets.some(
+    (target) => matchesTarget(target, workload) && wantsContainer(target, container, repository),
+  );
+}
+
+/**
+ * The containers a policy moves. A container with a record in `status.targets` stays one of them when somebody gives it
+ * an image of another repository: that is a foreign change, not a lost target.
+ */
+export function resolveTargets(
+  policy: ImagePolicy,
+  repository: Repository,
+  lookup: WorkloadLookup,
+  rivals: (workload: Workload) => readonly ImagePolicy[],
+): ResolvedTargets {
+  const problems: TargetProblem[] = [];
+  const found = new Map<string, TargetContainer>();
+  const workloadUids = new Set<string>();
+  const recorded = new Set((policy.status?.targets ?? []).map(({ uid, container }) => `${uid}/${container}`));
+
+  for (const target of policy.spec.targets) {
+    const workloads = findWorkloads(target, lookup);
+    if (workloads.length === 0) {
+      const what = target.name === undefined ? `no ${target.kind} has the labels of the selector` : `${target.kind} ${target.name} does not exist`;
+      problems.push({ reason: 'TargetNotFound', message: `${what} in namespace ${policy.metadata.namespace ?? ''}`, stalls: false });
+    }
+    for (const workload of workloads) {
+      workloadUids.add(workload.metadata.uid);
+      const containers = workload.containers.filter(
+        (container) => wantsContainer(target, container, repository) || recorded.has(`${workload.metadata.uid}/${container.name}`),
+      );
+      problems.push(...describeMissingContainers(policy, target, workload, repository, containers));
+      for (const container of containers) {
+        const image = readImage(container.image);
+        found.set(`${workload.metadata.uid}/${container.name}`, { workload, container, ...(image !== undefined && { image }) });
+      }
+    }
+  }
+  if (workloadUids.size > MAX_TARGET_WORKLOADS) {
+    problems.push({
+      reason: 'TooManyTargets',
+      message: `the targets match ${workloadUids.size} workloads, and a policy moves at most ${MAX_TARGET_WORKLOADS}: narrow the selectors or split the policy`,
+      stalls: true,
+    });
+  }
+  const containers = [...found.values()].sort(byPosition);
+  problems.push(...findConflicts(policy, containers, rivals));
+  return { containers, problems };
+}
+
+function findWorkloads(target: TargetSpec, lookup: WorkloadLookup): readonly Workload[] {
+  if (target.name === undefined) return lookup.byLabels(target.kind, target.selector?.matchLabels ?? {});
+  const workload = lookup.byName(target.kind, target.name);
+  return workload === undefined ? [] : [workload];
+}
+
+function describeMissingContainers(
+  policy: ImagePolicy,
+  target: TargetSpec,
+  workload: Workload,
+  repository: Repository,
+  containers: readonly WorkloadContainer[],
+): TargetProblem[] {
+  const problem = (message: string): TargetProblem => ({ reason: 'NoMatchingContainer', message, stalls: false });
+  if (target.containers === undefined) {
+    return containers.length > 0 ? [] : [problem(`no container of ${titleOf(workload)} has an image of ${policy.spec.image}`)];
+  }
+  const recorded = new Set((policy.status?.targets ?? []).map(({ uid, container }) => `${uid}/${container}`));
+  return target.containers.flatMap((name) => {
+    const container = containers.find((candidate) => candidate.name === name);
+    if (container === undefined) return [problem(`${titleOf(workload)} has no container ${name}`)];
+    const image = readImage(container.image);
+    const isForeign = image === undefined || !isSameRepository(image.repository, repository);
+    return isForeign && !recorded.has(`${workload.metadata.uid}/${name}`)
+      ? [problem(`container ${name} of ${titleOf(workload)} runs ${container.image}, which is not of ${policy.spec.image}`)]
+      : [];
+  });
+}
+
+function findConflicts(
+  policy: ImagePolicy,
+  containers: readonly TargetContainer[],
+  rivals: (workload: Workload) => readonly ImagePolicy[],
+): TargetProblem[] {
+  return containers.flatMap(({ workload, container }): TargetProblem[] => {
+    const others = rivals(workload)
+      .filter((rival) => rival.metadata.uid !== policy.metadata.uid && rival.metadata.deletionTimestamp === undefined)
+      .filter((rival) => claimsContainer(rival, workload, container))
+      .map(({ metadata }) => metadata.name)
+      .sort();
+    if (others.length === 0) return [];
+    return [
+      {
+        reason: 'TargetConflict',
+        message: `container ${container.name} of ${titleOf(workload)} is also a target of policy ${others.join(', ')}: let one policy have it (targets[].containers)`,
+        stalls: true,
+      },
+    ];
+  });
+}
+
+function byPosition(a: TargetContainer, b: TargetContainer): number {
+  return (
+    compare(a.workload.kind, b.workload.kind) ||
+    compare(a.workload.metadata.name, b.workload.metadata.name) ||
+    Number(b.container.init) - Number(a.container.init) ||
+    a.container.index - b.container.index
+  );
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,81 @@
+// The kinds that the controllers read and write, as the API server names them.
+
+import { API_GROUP, API_VERSION, type ImagePolicy, type ImageRollout } from '../api/kinds.ts';
+import type { WorkloadKind } from '../api/image-policy.ts';
+import type { KubeObject } from '../api/object.ts';
+import { defineResource, type Resource } from '../kube/resource.ts';
+import { workloadTypes } from '../rollout/workloads/index.ts';
+
+export const imagePolicies = defineResource<ImagePolicy>({
+  group: API_GROUP,
+  version: API_VERSION,
+  kind: 'ImagePolicy',
+  plural: 'imagepolicies',
+});
+
+export const imageRollouts = defineResource<ImageRollout>({
+  group: API_GROUP,
+  version: API_VERSION,
+  kind: 'ImageRollout',
+  plural: 'imagerollouts',
+});
+
+export interface Pod extends KubeObject {
+  readonly spec?: { readonly nodeName?: string };
+  readonly status?: {
+    readonly phase?: string;
+    readonly message?: string;
+    readonly conditions?: readonly { readonly type: string; readonly status: string; readonly reason?: string; readonly message?: string }[];
+    readonly containerStatuses?: readonly ContainerStatus[];
+    readonly initContainerStatuses?: readonly ContainerStatus[];
+  };
+}
+
+export interface ContainerStatus {
+  readonly name: string;
+  readonly image?: string;
+  readonly imageID?: string;
+  readonly restartCount?: number;
+  readonly state?: {
+    readonly waiting?: { readonly reason?: string; readonly message?: string };
+    readonly terminated?: { readonly reason?: string; readonly message?: string; readonly exitCode?: number };
+  };
+  readonly lastState?: {
+    readonly terminated?: { readonly reason?: string; readonly message?: string; readonly exitCode?: number };
+  };
+}
+
+export interface Secret extends KubeObject {
+  readonly type?: string;
+  /** Values in base64. */
+  readonly data?: Readonly<Record<string, string>>;
+}
+
+export interface ConfigMap extends KubeObject {
+  readonly data?: Readonly<Record<string, string>>;
+}
+
+export interface ServiceAccount extends KubeObject {
+  readonly imagePullSecrets?: readonly { readonly name?: string }[];
+}
+
+export interface Node extends KubeObject {
+  readonly spec?: { readonly unschedulable?: boolean };
+  readonly status?: { readonly nodeInfo?: { readonly operatingSystem?: string; readonly architecture?: string } };
+}
+
+export const pods = defineResource<Pod>({ group: '', version: 'v1', kind: 'Pod', plural: 'pods' });
+export const secrets = defineResource<Secret>({ group: '', version: 'v1', kind: 'Secret', plural: 'secrets' });
+export const configMaps = defineResource<ConfigMap>({ group: '', version: 'v1', kind: 'ConfigMap', plural: 'configmaps' });
+export const serviceAccounts = defineResource<ServiceAccount>({
+  group: '',
+  version: 'v1',
+  kind: 'ServiceAccount',
+  plural: 'serviceaccounts',
+});
+export const nodes = defineResource<Node>({ group: '', version: 'v1', kind: 'Node', plural: 'nodes', namespaced: false });
+
+/** The workload kinds as resources, one for each entry of `workloadTypes`. */
+export const workloadResources: Readonly<Record<WorkloadKind, Resource>> = Object.fromEntries(
+  Object.values(workloadTypes).map(({ kind, group, version, plural }) => [kind, defineResource({ group, version, kind, plural })]),
+) as Record<WorkloadKind, Resource>;

@@ -3,9 +3,9 @@
 import { parse, stringify } from 'yaml';
 import { KINDS, type KindDefinition } from '../operator/api/kinds.ts';
 import { toCustomResourceDefinition } from '../operator/api/structural.ts';
-import type { GeneratedFile } from './generate.ts';
+import { GENERATED_MARK, type GeneratedFile } from './generated-file.ts';
 
-const HEADER = '# Generated from operator/api by `make generate`. Do not edit.';
+const HEADER = `# ${GENERATED_MARK}`;
 
 /** YAML 1.1, which kubectl and Helm read: words such as `on` and `yes` are quoted. */
 function toYaml(value: unknown): string {

@@ -3,27 +3,11 @@
 
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { format, resolveConfig } from 'prettier';
 import { generateChartCrds, generateCrds } from './generate-crds.ts';
 import { generateReference } from './generate-reference.ts';
+import { GENERATED_MARK, type GeneratedFile } from './generated-file.ts';
 
-/** A file that is generated. `path` is relative to the repository. */
-export interface GeneratedFile {
-  readonly path: string;
-  readonly content: string;
-}
-
-interface Generator {
-  /** Folder that holds this generator's files and nothing else. */
-  readonly folder: string;
-  readonly generate: () => readonly GeneratedFile[];
-}
-
-const GENERATORS: readonly Generator[] = [
-  { folder: 'crds', generate: generateCrds },
-  { folder: 'charts/slipway/templates/crds', generate: generateChartCrds },
-  { folder: 'docs/reference/kinds', generate: generateReference },
-];
+const GENERATORS: readonly (() => readonly GeneratedFile[])[] = [generateCrds, generateChartCrds, generateReference];
 
 const root = join(import.meta.dirname, '..');
 
@@ -31,41 +15,44 @@ async function read(path: string): Promise<string | undefined> {
   return readFile(join(root, path), 'utf8').catch(() => undefined);
 }
 
-/** Helm's templates are no YAML until rendered, so prettier leaves them alone. */
-async function formatted(file: GeneratedFile): Promise<string> {
-  if (file.content.includes('{{')) return file.content;
-  const filepath = join(root, file.path);
-  return format(file.content, { ...(await resolveConfig(filepath)), filepath });
+/** Files that an earlier version generated beside these. */
+async function findAbandoned(files: readonly GeneratedFile[]): Promise<string[]> {
+  const abandoned: string[] = [];
+  for (const folder of new Set(files.map(({ path }) => dirname(path)))) {
+    const names = await readdir(join(root, folder)).catch((): string[] => []);
+    for (const path of names.map((name) => `${folder}/${name}`)) {
+      if (files.some((file) => file.path === path)) continue;
+      const firstLine = (await read(path))?.split('\n', 1)[0] ?? '';
+      if (firstLine.includes(GENERATED_MARK)) abandoned.push(path);
+    }
+  }
+  return abandoned;
 }
 
 async function main(): Promise<void> {
-  const isCheck = process.argv.includes('--check');
-  const outdated: string[] = [];
-  for (const { folder, generate } of GENERATORS) {
-    const files = generate();
-    for (const file of files) {
-      const content = await formatted(file);
-      if ((await read(file.path)) === content) continue;
-      outdated.push(file.path);
-      if (isCheck) continue;
-      await mkdir(dirname(join(root, file.path)), { recursive: true });
-      await writeFile(join(root, file.path), content);
-    }
-    const present = await readdir(join(root, folder)).catch((): string[] => []);
-    for (const name of present) {
-      const path = `${folder}/${name}`;
-      if (files.some((file) => file.path === path)) continue;
-      outdated.push(path);
-      if (!isCheck) await rm(join(root, path));
-    }
+  const files = GENERATORS.flatMap((generate) => generate());
+  const outdated: GeneratedFile[] = [];
+  for (const file of files) {
+    if ((await read(file.path)) !== file.content) outdated.push(file);
   }
-  if (outdated.length === 0) return;
-  if (!isCheck) {
-    console.log(outdated.map((path) => `generated ${path}`).join('\n'));
+  const abandoned = await findAbandoned(files);
+  if (outdated.length + abandoned.length === 0) return;
+
+  if (process.argv.includes('--check')) {
+    const paths = [...outdated.map(({ path }) => path), ...abandoned];
+    console.error(`Not in step with operator/api, run make generate:\n${paths.map((path) => `  ${path}`).join('\n')}`);
+    process.exitCode = 1;
     return;
   }
-  console.error(`Not in step with the schemas, run make generate:\n${outdated.map((path) => `  ${path}`).join('\n')}`);
-  process.exitCode = 1;
+  for (const { path, content } of outdated) {
+    await mkdir(dirname(join(root, path)), { recursive: true });
+    await writeFile(join(root, path), content);
+    console.log(`Generated ${path}`);
+  }
+  for (const path of abandoned) {
+    await rm(join(root, path));
+    console.log(`Removed ${path}`);
+  }
 }
 
 await main();

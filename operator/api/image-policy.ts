@@ -2,7 +2,19 @@
 // the CRD, the TypeScript types, the field reference and `kubectl explain`.
 
 import * as z from 'zod';
-import { cel, conditions, digestString, duration, listMap, listSet, objectName, oneOf, re2, sentence, timestamp } from './schema.ts';
+import {
+  cel,
+  conditions,
+  digestString,
+  duration,
+  listMap,
+  listSet,
+  objectName,
+  oneOf,
+  re2,
+  sentence,
+  timestamp,
+} from './schema.ts';
 
 /** The workload kinds that a policy can move. */
 export const WORKLOAD_KINDS = ['Deployment', 'StatefulSet', 'DaemonSet', 'CronJob'] as const;
@@ -21,6 +33,20 @@ export const MAX_REJECTED_EXAMPLES = 20;
 /** `status.seen` holds this many entries; further tags wait. */
 export const MAX_SEEN_TAGS = 50;
 
+const HOST_LABEL = '[a-z0-9]([-a-z0-9]*[a-z0-9])?';
+const PATH_PART = '[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*';
+// Hosts in lower case only: `Acme/web` is a slip of the pen, and read as a host it would never answer.
+const REPOSITORY = `((${HOST_LABEL}([.]${HOST_LABEL})*|[[][a-f0-9:]+[]])(:[0-9]{1,5})?/)?${PATH_PART}(/${PATH_PART})*`;
+const IMAGE_REMEDY = [
+  `self.contains('://') ? 'must be host/path without a scheme, for example ghcr.io/acme/web'`,
+  `self.matches('^[^/]*@.*/') ? 'must not carry credentials: use registry.imagePullSecrets'`,
+  `self.contains('@') || self.matches(':[^/]*$') ? 'must be a repository without tag or digest, for example ghcr.io/acme/web'`,
+  `'must be host/path in lower case, for example ghcr.io/acme/web'`,
+].join(' : ');
+
+const LABEL_KEY = '^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$';
+const LABEL_VALUE = '^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$';
+
 const direction = (): z.ZodDefault<z.ZodEnum<{ Ascending: 'Ascending'; Descending: 'Descending' }>> =>
   z
     .enum(['Ascending', 'Descending'])
@@ -30,7 +56,11 @@ const direction = (): z.ZodDefault<z.ZodEnum<{ Ascending: 'Ascending'; Descendin
 const registry = z
   .object({
     imagePullSecrets: z
-      .array(z.object({ name: objectName().describe('Name of a Secret of type kubernetes.io/dockerconfigjson in this namespace.') }))
+      .array(
+        z.object({
+          name: objectName().describe('Name of a Secret of type kubernetes.io/dockerconfigjson in this namespace.'),
+        }),
+      )
       .max(16)
       .meta(listMap('name'))
       .optional()
@@ -44,7 +74,12 @@ const registry = z
       .object({
         kind: z.enum(['ConfigMap', 'Secret']).describe('ConfigMap or Secret.'),
         name: objectName().describe('Its name, in this namespace.'),
-        key: z.string().min(1).max(253).default('ca.crt').describe('The key that holds PEM certificates. Default: ca.crt.'),
+        key: z
+          .string()
+          .min(1)
+          .max(253)
+          .default('ca.crt')
+          .describe('The key that holds PEM certificates. Default: ca.crt.'),
       })
       .optional()
       .describe('Certificates, in PEM, that the registry may be signed by, on top of the public ones.'),
@@ -87,11 +122,17 @@ const tags = z
           .describe('Also consider prereleases, even where the range names none. Default: false.'),
         variant: z
           .string()
-          .min(1)
           .max(64)
-          .meta(cel({ rule: `self.matches('^[A-Za-z0-9][A-Za-z0-9._-]*$')`, message: 'must be a tag suffix without its hyphen, for example alpine' }))
+          .meta(
+            cel({
+              rule: `self.matches('^[A-Za-z0-9][A-Za-z0-9._-]*$')`,
+              message: 'must be a tag suffix without its hyphen, for example alpine',
+            }),
+          )
           .optional()
-          .describe('Only tags with exactly this suffix, which does not count as a prerelease. Example: alpine takes 1.2.3-alpine.'),
+          .describe(
+            'Only tags with exactly this suffix, which does not count as a prerelease. Example: alpine takes 1.2.3-alpine.',
+          ),
       })
       .optional()
       .describe('Order by semantic version. Example: { range: 1.x }.'),
@@ -106,14 +147,20 @@ const tags = z
     newest: z
       .object({})
       .optional()
-      .describe('Order by the creation time that the image states. Write newest: {} (a bare newest: counts as not set).'),
+      .describe(
+        'Order by the creation time that the image states. Write newest: {} (a bare newest: counts as not set).',
+      ),
     fixed: z
       .object({
         tag: z
           .string()
-          .min(1)
           .max(128)
-          .meta(cel({ rule: `self.matches('^[A-Za-z0-9_][A-Za-z0-9._-]*$')`, message: 'must be a tag, for example latest' }))
+          .meta(
+            cel({
+              rule: `self.matches('^[A-Za-z0-9_][A-Za-z0-9._-]*$')`,
+              message: 'must be a tag, for example latest',
+            }),
+          )
           .describe('The tag. Example: latest.'),
       })
       .optional()
@@ -121,14 +168,20 @@ const tags = z
     digest: z
       .enum(['Follow', 'Ignore'])
       .default('Follow')
-      .describe('Follow: a tag that is pushed again is a new candidate. Ignore: only a higher tag is. Default: Follow.'),
+      .describe(
+        'Follow: a tag that is pushed again is a new candidate. Ignore: only a higher tag is. Default: Follow.',
+      ),
     platforms: z
       .array(
         z
           .string()
-          .min(1)
           .max(64)
-          .meta(cel({ rule: `self.matches('^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?$')`, message: 'must be os/architecture, for example linux/amd64' })),
+          .meta(
+            cel({
+              rule: `self.matches('^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?$')`,
+              message: 'must be os/architecture, for example linux/amd64',
+            }),
+          ),
       )
       .min(1)
       .max(16)
@@ -150,7 +203,7 @@ const tags = z
       ),
   })
   .meta(
-    cel(oneOf(TAG_ORDERS, 'order of the tags'), {
+    cel(oneOf(TAG_ORDERS, 'order of the tags', 'an order without settings is written as newest: {}'), {
       rule: '!has(self.extract) || has(self.filter)',
       message: 'extract needs a filter with named groups',
       fieldPath: '.extract',
@@ -167,7 +220,16 @@ const target = z
         matchLabels: z
           .record(z.string().max(317), z.string().max(63))
           .meta({
-            ...cel({ rule: 'self.size() > 0', message: 'needs at least one label: an empty selector would take every workload of the kind' }),
+            ...cel(
+              {
+                rule: 'self.size() > 0',
+                message: 'needs at least one label: an empty selector would take every workload of the kind',
+              },
+              {
+                rule: `self.all(key, key.matches('${LABEL_KEY}') && self[key].matches('${LABEL_VALUE}'))`,
+                message: 'must be labels as Kubernetes allows them, for example app: web',
+              },
+            ),
             maxProperties: 16,
           })
           .describe('Labels that a workload must carry, all of them. Example: { app: web }.'),
@@ -178,15 +240,21 @@ const target = z
       .array(
         z
           .string()
-          .min(1)
           .max(63)
-          .meta(cel({ rule: `self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')`, message: 'must be the name of a container' })),
+          .meta(
+            cel({
+              rule: `self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')`,
+              message: 'must be the name of a container',
+            }),
+          ),
       )
       .min(1)
       .max(32)
       .meta(listSet)
       .optional()
-      .describe('Names of (init) containers to move. Default: every (init) container whose image is of this repository.'),
+      .describe(
+        'Names of (init) containers to move. Default: every (init) container whose image is of this repository.',
+      ),
   })
   .meta(cel({ rule: 'has(self.name) != has(self.selector)', message: 'set either name or selector' }));
 
@@ -194,13 +262,11 @@ export const imagePolicySpec = z
   .object({
     image: z
       .string()
-      .min(1)
       .max(255)
       .meta(
         cel({
-          rule: `self.matches('^(([A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?([.][A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*)(:[0-9]+)?/)?[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*(/[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*)*$')`,
-          messageExpression:
-            "self.contains('://') ? 'must be host/path without a scheme, for example ghcr.io/acme/web' : self.matches('^[^/]*:[^/]*@') ? 'must not carry credentials: use registry.imagePullSecrets' : self.contains('@') || self.matches(':[^/]*$') ? 'must be a repository without tag or digest, for example ghcr.io/acme/web' : 'must be host/path in lower case, for example ghcr.io/acme/web'",
+          rule: `self.matches('^${REPOSITORY}$')`,
+          messageExpression: IMAGE_REMEDY,
         }),
       )
       .describe(
@@ -209,10 +275,14 @@ export const imagePolicySpec = z
     suspend: z
       .boolean()
       .default(false)
-      .describe('true: go on watching and reporting, but start nothing; an open rollout pauses where it is. Default: false.'),
+      .describe(
+        'true: go on watching and reporting, but start nothing; an open rollout pauses where it is. Default: false.',
+      ),
     interval: duration({ least: '15s', most: '168h' })
       .default('5m')
-      .describe('How often the registry is asked. Policies of one repository share the requests. At least 15s. Default: 5m.'),
+      .describe(
+        'How often the registry is asked. Policies of one repository share the requests. At least 15s. Default: 5m.',
+      ),
     registry,
     tags,
     targets: z
@@ -233,7 +303,12 @@ export const imagePolicySpec = z
           .describe(
             'What to do when somebody else changes the image. Hold: stand back. Reassert: roll the selected digest again, once per foreign change. Not set: Hold, and workloads that GitOps tools or Helm manage are not touched at all; setting it is the consent.',
           ),
-        historyLimit: z.int().min(1).max(100).default(10).describe('How many finished ImageRollouts are kept. Default: 10.'),
+        historyLimit: z
+          .int()
+          .min(1)
+          .max(100)
+          .default(10)
+          .describe('How many finished ImageRollouts are kept. Default: 10.'),
       })
       .prefault({})
       .describe('How workloads are moved. Every field has a safe default.'),
@@ -250,7 +325,9 @@ export const imagePolicySpec = z
 
 const gateAnswer = z.object({
   gate: z.string().max(64).describe('The gate, for example workload.'),
-  answer: z.enum(['Open', 'Waiting', 'Closed']).describe('Waiting may open by itself; Closed will not for this candidate.'),
+  answer: z
+    .enum(['Open', 'Waiting', 'Closed'])
+    .describe('Waiting may open by itself; Closed will not for this candidate.'),
   reason: z.string().max(128).describe('A stable word for programs.'),
   message: sentence().describe('A sentence for people.'),
   sinceTime: timestamp().optional().describe('Since when the gate has given this answer.'),
@@ -266,9 +343,7 @@ const taggedDigest = {
 export const imagePolicyStatus = z
   .object({
     observedGeneration: z.int().min(0).optional().describe('The generation of the spec that this status speaks about.'),
-    conditions: conditions()
-      .optional()
-      .describe('Ready, and while they apply Reconciling, Stalled and ManualHold.'),
+    conditions: conditions().optional().describe('Ready, and while they apply Reconciling, Stalled and ManualHold.'),
     candidate: z
       .object({
         ...taggedDigest,
@@ -296,7 +371,11 @@ export const imagePolicyStatus = z
           .max(8)
           .describe('The image in use; where targets differ, the lowest.'),
         sinceTime: timestamp().optional().describe('When it came into use, as far as Slipway saw it.'),
-        rollout: z.string().max(253).optional().describe('The ImageRollout that brought it. Absent when it was found running.'),
+        rollout: z
+          .string()
+          .max(253)
+          .optional()
+          .describe('The ImageRollout that brought it. Absent when it was found running.'),
       })
       .optional()
       .describe('What runs now.'),
@@ -307,9 +386,18 @@ export const imagePolicyStatus = z
           name: z.string().max(253).describe('Its name.'),
           uid: z.string().max(64).describe('Its UID: a workload that was created anew is met anew.'),
           container: z.string().max(63).describe('The (init) container.'),
-          image: z.string().max(640).describe('The image that Slipway last accepted or wrote here. Any other one is a foreign change.'),
-          digest: digestString().optional().describe('The digest its pods ran when it was accepted, where the image names none.'),
-          rollout: z.int().min(0).optional().describe('Number of the newest rollout that this entry takes into account.'),
+          image: z
+            .string()
+            .max(640)
+            .describe('The image that Slipway last accepted or wrote here. Any other one is a foreign change.'),
+          digest: digestString()
+            .optional()
+            .describe('The digest its pods ran when it was accepted, where the image names none.'),
+          rollout: z
+            .int()
+            .min(0)
+            .optional()
+            .describe('Number of the newest rollout that this entry takes into account.'),
         }),
       )
       .max(3200)

@@ -19,11 +19,14 @@ export function cel(...rules: readonly Rule[]): { 'x-kubernetes-validations': Ru
   return { 'x-kubernetes-validations': [...rules] };
 }
 
-/** Exactly one of the optional members is set. Stands in for a union, which a structural schema cannot hold. */
-export function oneOf(members: readonly string[], what: string): Rule {
+/**
+ * Exactly one of the optional members is set. Stands in for a union, which a structural schema cannot hold. `hint` is
+ * put behind the sentence that the user reads.
+ */
+export function oneOf(members: readonly string[], what: string, hint?: string): Rule {
   return {
     rule: `[${members.map((member) => `has(self.${member})`).join(', ')}].exists_one(set, set)`,
-    message: `${what}: set exactly one of ${members.join(', ')}`,
+    message: `${what}: set exactly one of ${members.join(', ')}${hint === undefined ? '' : ` (${hint})`}`,
   };
 }
 
@@ -34,11 +37,14 @@ export function listMap(...keys: readonly string[]): Record<string, unknown> {
 
 export const listSet = { 'x-kubernetes-list-type': 'set' } as const;
 
-/** A Go duration of hours, minutes and seconds. `least` and `most` are durations too. */
+// The number of digits keeps every match below the 292 years at which Go's parser, and so CEL, gives up.
+const DURATION = '^([0-9]{1,5}h)?([0-9]{1,7}m)?([0-9]{1,9}s)?$';
+
+/** A Go duration of hours, minutes and seconds, in this order. `least` and `most` are durations too. */
 export function duration(limits: { readonly least?: string; readonly most: string }): z.ZodString {
   const { least, most } = limits;
   const rule = [
-    `self.matches('^([0-9]+(h|m|s))+$')`,
+    `self != '' && self.matches('${DURATION}')`,
     ...(least === undefined ? [] : [`duration(self) >= duration('${least}')`]),
     `duration(self) <= duration('${most}')`,
   ].join(' && ');
@@ -55,14 +61,18 @@ export function re2(): z.ZodString {
     .string()
     .min(1)
     .max(256)
-    .meta(cel({ rule: `'x'.matches(self) || !'x'.matches(self)`, message: 'must be an RE2 expression (no lookaround, no backreferences)' }));
+    .meta(
+      cel({
+        rule: `'x'.matches(self) || !'x'.matches(self)`,
+        message: 'must be an RE2 expression (no lookaround, no backreferences)',
+      }),
+    );
 }
 
 /** The name of another object in the same namespace. */
 export function objectName(): z.ZodString {
   return z
     .string()
-    .min(1)
     .max(253)
     .meta(
       cel({
@@ -74,7 +84,11 @@ export function objectName(): z.ZodString {
 
 export const timestamp = (): z.ZodISODateTime => z.iso.datetime().max(40);
 
-export const digestString = (): z.ZodString => z.string().max(71).regex(/^sha256:[a-f0-9]{64}$/);
+export const digestString = (): z.ZodString =>
+  z
+    .string()
+    .max(71)
+    .regex(/^sha256:[a-f0-9]{64}$/);
 
 /** Free text written by Slipway. */
 export const sentence = (maxLength = 1024): z.ZodString => z.string().max(maxLength);
@@ -84,7 +98,11 @@ export const condition = z
   .object({
     type: z.string().min(1).max(316).describe('Which aspect this is about, for example Ready.'),
     status: z.enum(['True', 'False', 'Unknown']).describe('Whether the aspect holds.'),
-    observedGeneration: z.int().min(0).optional().describe('The generation of the spec that this condition speaks about.'),
+    observedGeneration: z
+      .int()
+      .min(0)
+      .optional()
+      .describe('The generation of the spec that this condition speaks about.'),
     lastTransitionTime: timestamp().describe('When status last changed.'),
     reason: z.string().min(1).max(128).describe('A stable word for programs, for example UpToDate.'),
     message: z.string().max(32768).describe('A sentence for people.'),
@@ -93,8 +111,4 @@ export const condition = z
 
 export type Condition = z.output<typeof condition>;
 
-export const conditions = (): z.ZodArray<typeof condition> =>
-  z
-    .array(condition)
-    .max(16)
-    .meta(listMap('type'));
+export const conditions = (): z.ZodArray<typeof condition> => z.array(condition).max(16).meta(listMap('type'));

@@ -60,6 +60,84 @@ export interface ImageOptions {
   readonly nonce?: string;
 }
 
+export interface Content {
+  readonly descriptor: OciDescriptor;
+  readonly bytes: Buffer;
+}
+
+export interface BuiltImage {
+  /** What a tag should name: the only manifest or the index. */
+  readonly top: OciDescriptor;
+  readonly blobs: readonly Content[];
+  /** In the order in which a registry accepts them: the index comes last. */
+  readonly manifests: readonly Content[];
+}
+
+/** Makes an image in memory. */
+export function buildImage(options: ImageOptions = {}): BuiltImage {
+  const { platforms = ['linux/amd64'], annotations, mediaTypes = 'oci', nonce = randomUUID() } = options;
+  const types = MEDIA_TYPES[mediaTypes];
+  const tars = (options.layers ?? [[{ path: 'etc/nonce', content: nonce }]]).map(tarArchive);
+  const layers = tars.map((tar) => content(gzipSync(tar), types.layer));
+  const described = annotations === undefined ? {} : { annotations };
+
+  const configs: Content[] = [];
+  const manifests: Content[] = [];
+  const entries: object[] = [];
+  for (const name of platforms) {
+    const [os, architecture, variant] = name.split('/');
+    const platform = { os, architecture, ...(variant === undefined ? {} : { variant }) };
+    const config = content(
+      JSON.stringify({
+        ...platform,
+        ...(options.created === undefined ? {} : { created: options.created.toISOString() }),
+        config: { Labels: { nonce }, ...options.config },
+        rootfs: { type: 'layers', diff_ids: tars.map(sha256) },
+      }),
+      types.config,
+    );
+    const manifest = content(
+      JSON.stringify({
+        schemaVersion: 2,
+        mediaType: types.manifest,
+        config: config.descriptor,
+        layers: layers.map(({ descriptor }) => descriptor),
+        ...described,
+      }),
+      types.manifest,
+    );
+    configs.push(config);
+    manifests.push(manifest);
+    entries.push({ ...manifest.descriptor, platform });
+  }
+  if (options.index === true || manifests.length > 1) {
+    const index = { schemaVersion: 2, mediaType: types.index, manifests: entries, ...described };
+    manifests.push(content(JSON.stringify(index), types.index));
+  }
+  return { top: (manifests.at(-1) as Content).descriptor, blobs: [...layers, ...configs], manifests };
+}
+
+/** An image as a tar archive in OCI layout, as container runtimes import it, under this full name with a tag. */
+export function ociArchive(name: string, image: BuiltImage): Buffer {
+  const index = {
+    schemaVersion: 2,
+    manifests: [{ ...image.top, annotations: { 'io.containerd.image.name': name } }],
+  };
+  return tarArchive([
+    { path: 'oci-layout', content: JSON.stringify({ imageLayoutVersion: '1.0.0' }) },
+    { path: 'index.json', content: JSON.stringify(index) },
+    ...[...image.blobs, ...image.manifests].map(({ descriptor, bytes }) => ({
+      path: `blobs/${descriptor.digest.replace(':', '/')}`,
+      content: bytes,
+    })),
+  ]);
+}
+
+function content(data: string | Uint8Array, mediaType: string): Content {
+  const bytes = Buffer.from(data);
+  return { bytes, descriptor: { mediaType, digest: sha256(bytes), size: bytes.length } };
+}
+
 export interface PushTarget {
   /** Scheme and host, without a path: `http://127.0.0.1:5000`. */
   readonly url: string;
@@ -81,59 +159,19 @@ export class ImagePusher {
 
   /** Pushes an image and returns the digest that its tag now names: the index's where there is one. */
   async push(repository: string, tag: string, options: ImageOptions = {}): Promise<Digest> {
-    const { platforms = ['linux/amd64'], annotations, mediaTypes = 'oci', nonce = randomUUID() } = options;
-    const types = MEDIA_TYPES[mediaTypes];
-    const layers: OciDescriptor[] = [];
-    const diffIds: string[] = [];
-    for (const files of options.layers ?? [[{ path: 'etc/nonce', content: nonce }]]) {
-      const tar = tarArchive(files);
-      diffIds.push(sha256(tar));
-      layers.push(await this.pushBlob(repository, gzipSync(tar), types.layer));
+    const image = buildImage(options);
+    for (const { bytes, descriptor } of image.blobs) await this.pushBlob(repository, bytes, descriptor.mediaType);
+    for (const { bytes, descriptor } of image.manifests) {
+      await this.pushManifest(repository, bytes, descriptor.mediaType);
     }
-
-    const manifests: (OciDescriptor & { readonly platform: object })[] = [];
-    for (const platform of platforms) {
-      const [os, architecture, variant] = platform.split('/');
-      const described = { os, architecture, ...(variant === undefined ? {} : { variant }) };
-      const config = {
-        ...described,
-        ...(options.created === undefined ? {} : { created: options.created.toISOString() }),
-        config: { Labels: { nonce }, ...options.config },
-        rootfs: { type: 'layers', diff_ids: diffIds },
-      };
-      const manifest = {
-        schemaVersion: 2,
-        mediaType: types.manifest,
-        config: await this.pushBlob(repository, JSON.stringify(config), types.config),
-        layers,
-        ...(annotations === undefined ? {} : { annotations }),
-      };
-      manifests.push({ ...(await this.pushManifest(repository, manifest, types.manifest)), platform: described });
-    }
-
-    const [only] = manifests;
-    const isIndex = options.index === true || manifests.length > 1;
-    const top = isIndex
-      ? await this.pushManifest(
-          repository,
-          {
-            schemaVersion: 2,
-            mediaType: types.index,
-            manifests,
-            ...(annotations === undefined ? {} : { annotations }),
-          },
-          types.index,
-        )
-      : (only as OciDescriptor);
-    await this.retag(repository, top.digest, tag);
-    return top.digest;
+    await this.retag(repository, image.top.digest, tag);
+    return image.top.digest;
   }
 
   /** Uploads a blob (unless it is there) and describes it. */
-  async pushBlob(repository: string, content: string | Uint8Array, mediaType: string): Promise<OciDescriptor> {
-    const bytes = Buffer.from(content);
-    const digest = sha256(bytes);
-    const descriptor = { mediaType, digest, size: bytes.length };
+  async pushBlob(repository: string, data: string | Uint8Array, mediaType: string): Promise<OciDescriptor> {
+    const { bytes, descriptor } = content(data, mediaType);
+    const { digest } = descriptor;
     const present = await this.#send('HEAD', repository, `blobs/${digest}`, { accept: [200, 404] });
     if (present.status === 200) return descriptor;
 

@@ -44,6 +44,19 @@ const IMAGE_REMEDY = [
   `'must be host/path in lower case, for example ghcr.io/acme/web'`,
 ].join(' : ');
 
+const RANGE_TERM = [
+  '(=>|=<|>=|<=|!=|~>|[=><~^])?',
+  String.raw`\s*v?`,
+  '([0-9]+|[xX*])([.]([0-9]+|[xX*]))?([.]([0-9]+|[xX*]))?',
+  '(-[-0-9A-Za-z]+([.][-0-9A-Za-z]+)*)?([+][-0-9A-Za-z]+([.][-0-9A-Za-z]+)*)?',
+].join('');
+const RANGE_GROUP = String.raw`\s*${RANGE_TERM}((\s*,\s*|\s+-\s+|\s+)${RANGE_TERM})*\s*`;
+/**
+ * Lets through everything that `operator/selection` can read as a range and hardly anything else, so that most slips are
+ * refused when applied. RE2: not for the built-in engine, which it could keep busy.
+ */
+export const SEMVER_RANGE = `^${RANGE_GROUP}([|][|]${RANGE_GROUP})*$`;
+
 const LABEL_KEY = '^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$';
 const LABEL_VALUE = '^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$';
 
@@ -113,8 +126,13 @@ const tags = z
       .object({
         range: z
           .string()
-          .min(1)
           .max(256)
+          .meta(
+            cel({
+              rule: `self.matches(r'${SEMVER_RANGE}')`,
+              message: 'must be a range of semantic versions, for example 1.x, ^1.2 or >=1.2.0 <2',
+            }),
+          )
           .describe("Semantic versions in this range, the highest first. Examples: 1.x, ^1.2, '>=1.2.0 <2'."),
         prerelease: z
           .boolean()

@@ -16,8 +16,6 @@ interface RawStatefulSet extends KubeObject {
     readonly replicas?: number;
     readonly updatedReplicas?: number;
     readonly availableReplicas?: number;
-    readonly currentRevision?: string;
-    readonly updateRevision?: string;
   };
 }
 
@@ -41,9 +39,9 @@ export const statefulSet: WorkloadType<RawStatefulSet> = {
         ? { kind: 'idle', message: 'the StatefulSet is scaled to zero' }
         : { kind: 'progressing', message: `${status?.replicas ?? 0} pods are still stopping` };
     }
-    // When every pod has the update revision, the controller stops counting updatedReplicas and makes it the current one.
-    const isUpdated = status?.updateRevision !== undefined && status.currentRevision === status.updateRevision;
-    const updated = isUpdated ? wanted : (status?.updatedReplicas ?? 0);
+    // Not by comparing currentRevision with updateRevision: they are equal as soon as the template is set back to the
+    // revision it came from, while the pods still run the other one.
+    const updated = status?.updatedReplicas ?? 0;
     const due = Math.max(wanted - partition, 0);
     if (updated < due) {
       const message = `${updated} of ${due} pods have the new image`;

@@ -1,7 +1,8 @@
 /** @type {import('jest').Config} */
 export default {
-  testEnvironment: 'node',
-  roots: ['<rootDir>/operator', '<rootDir>/test'],
+  testEnvironment: '<rootDir>/test/support/leak-guard-environment.mjs',
+  roots: ['<rootDir>/operator', '<rootDir>/test', '<rootDir>/scripts'],
+  cacheDirectory: '<rootDir>/node_modules/.cache/jest',
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
     '^.+\\.ts$': [

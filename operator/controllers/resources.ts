@@ -37,6 +37,7 @@ export interface ContainerStatus {
   readonly imageID?: string;
   readonly restartCount?: number;
   readonly state?: {
+    readonly running?: { readonly startedAt?: string };
     readonly waiting?: { readonly reason?: string; readonly message?: string };
     readonly terminated?: { readonly reason?: string; readonly message?: string; readonly exitCode?: number };
   };

@@ -28,6 +28,11 @@ export interface LedgerLine {
   readonly entry: LedgerEntry;
 }
 
+function isSameDigest(entry: LedgerEntry, { image, container }: TargetContainer): boolean {
+  if (entry.image === container.image || image?.digest === undefined) return false;
+  return entry.digest === image.digest || entry.image.endsWith(`@${image.digest}`);
+}
+
 /** The number at the end of `<policy>-<n>`, or 0 when the name has none. */
 export function rolloutNumber(rollout: Pick<ImageRollout, 'metadata'>): number {
   return Number(/-([0-9]{1,15})$/.exec(rollout.metadata.name)?.[1] ?? 0);
@@ -79,6 +84,8 @@ export function readLedger(
     }
     const isFirstSight = entry === undefined;
     entry ??= { ...identity, image: container.image };
+    // The same bytes under another name: nothing that matters was changed.
+    if (isSameDigest(entry, target)) entry = { ...entry, image: container.image };
     const standing: Standing = isMoving
       ? 'moving'
       : isFirstSight

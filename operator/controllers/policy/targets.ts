@@ -41,7 +41,8 @@ export function targetIndexKeys(policy: ImagePolicy): string[] {
   return policy.spec.targets.map(({ kind, name }) => `${namespace}/${kind}/${name ?? '*'}`);
 }
 
-function readImage(image: string): ImageReference | undefined {
+/** The live image, parsed; undefined when it is not one that Slipway can read. */
+export function readImage(image: string): ImageReference | undefined {
   try {
     return parseImage(image);
   } catch {

@@ -5,6 +5,7 @@ import { API_GROUP_VERSION, API_GROUP, KINDS, type KindDefinition } from '../ope
 import type { Rule } from '../operator/api/schema.ts';
 import { toStructural, type StructuralSchema } from '../operator/api/structural.ts';
 import { GENERATED_MARK, type GeneratedFile } from './generated-file.ts';
+import { cell, prose, range, slug } from './markdown.ts';
 
 export function generateReference(): GeneratedFile[] {
   return KINDS.map((kind) => ({ path: `docs/reference/${kind.singular}.md`, content: page(kind) }));
@@ -93,14 +94,6 @@ function row(path: string, name: string, field: StructuralSchema, isRequired: bo
   ].join(' | ')} |`;
 }
 
-/** As GitHub makes anchors of headings. */
-function slug(heading: string): string {
-  return heading
-    .toLowerCase()
-    .replace(/[^a-z0-9 _-]/g, '')
-    .replaceAll(' ', '-');
-}
-
 function defaultOf(field: StructuralSchema): string {
   return field.default === undefined ? '' : `\`${JSON.stringify(field.default).replace(/^"(.*)"$/, '$1')}\``;
 }
@@ -122,22 +115,8 @@ function typeOf(field: StructuralSchema): string {
   return field.type;
 }
 
-function range(least: number | undefined, most: number | undefined): string {
-  if (most === undefined) return `at least ${least ?? 0}`;
-  return least === undefined || least === 0 ? `at most ${most}` : `${least} to ${most}`;
-}
-
 /** What a user can read when the rule does not hold. */
 function sentences(rule: Rule): string[] {
   if (rule.message !== undefined) return [rule.message];
   return [...(rule.messageExpression ?? '').matchAll(/'(must [^']*)'/g)].map(([, text]) => text ?? '');
-}
-
-/** Text that Markdown must not read as markup. */
-function prose(text: string): string {
-  return text.replace(/[<*]/g, (character) => `\\${character}`);
-}
-
-function cell(text: string): string {
-  return text.replaceAll('|', '\\|').replaceAll('\n', ' ');
 }

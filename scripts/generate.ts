@@ -3,11 +3,20 @@
 
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { format, resolveConfig } from 'prettier';
+import { generateChartSchema } from './generate-chart-schema.ts';
+import { generateConfigurationReference } from './generate-configuration-reference.ts';
 import { generateChartCrds, generateCrds } from './generate-crds.ts';
 import { generateReference } from './generate-reference.ts';
 import { GENERATED_MARK, type GeneratedFile } from './generated-file.ts';
 
-const GENERATORS: readonly (() => readonly GeneratedFile[])[] = [generateCrds, generateChartCrds, generateReference];
+const GENERATORS: readonly (() => readonly GeneratedFile[])[] = [
+  generateCrds,
+  generateChartCrds,
+  generateChartSchema,
+  generateReference,
+  generateConfigurationReference,
+];
 
 const root = join(import.meta.dirname, '..');
 
@@ -29,8 +38,15 @@ async function findAbandoned(files: readonly GeneratedFile[]): Promise<string[]>
   return abandoned;
 }
 
+/** JSON is laid out as prettier would; the rest of what is generated is left to its generators. */
+async function laidOut(file: GeneratedFile): Promise<GeneratedFile> {
+  if (!file.path.endsWith('.json')) return file;
+  const filepath = join(root, file.path);
+  return { ...file, content: await format(file.content, { ...(await resolveConfig(filepath)), filepath }) };
+}
+
 async function main(): Promise<void> {
-  const files = GENERATORS.flatMap((generate) => generate());
+  const files = await Promise.all(GENERATORS.flatMap((generate) => generate()).map(laidOut));
   const outdated: GeneratedFile[] = [];
   for (const file of files) {
     if ((await read(file.path)) !== file.content) outdated.push(file);
@@ -40,7 +56,7 @@ async function main(): Promise<void> {
 
   if (process.argv.includes('--check')) {
     const paths = [...outdated.map(({ path }) => path), ...abandoned];
-    console.error(`Not in step with operator/api, run make generate:\n${paths.map((path) => `  ${path}`).join('\n')}`);
+    console.error(`Not in step with the schemas, run make generate:\n${paths.map((path) => `  ${path}`).join('\n')}`);
     process.exitCode = 1;
     return;
   }

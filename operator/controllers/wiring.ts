@@ -1,0 +1,99 @@
+// Who wakes whom: from a change in a cache to the keys that have to be looked at again. Waking too often costs a look;
+// forgetting to wake costs correctness, so when in doubt these rules wake.
+
+import { isDeepStrictEqual } from 'node:util';
+import type { WorkloadKind } from '../api/image-policy.ts';
+import type { ImageRollout } from '../api/kinds.ts';
+import type { Controller } from '../kube/controller.ts';
+import type { CacheEvent, Informer } from '../kube/informer.ts';
+import { keyOf } from '../kube/resource.ts';
+import { isFinished } from '../rollout/state-machine.ts';
+import type { Workload } from '../rollout/workloads/workload.ts';
+import { POLICIES_BY_TARGET, ROLLOUTS_BY_POLICY } from './policy/observe.ts';
+import type { CachedPolicy } from './policy/projection.ts';
+import { targetIndexKeys } from './policy/targets.ts';
+import { ROLLOUTS_BY_TARGET } from './rollout/reconciler.ts';
+
+/** What the API server reports first on a start; live changes go before it. */
+const BACKGROUND = { priority: -100 };
+/** Workloads in motion before everything else. */
+const URGENT = { priority: 100 };
+
+export interface Wiring {
+  readonly policies: Informer<CachedPolicy>;
+  readonly rollouts: Informer<ImageRollout>;
+  readonly workloads: Readonly<Record<WorkloadKind, Informer<Workload>>>;
+  readonly policyController: Pick<Controller, 'enqueue'>;
+  readonly rolloutController: Pick<Controller, 'enqueue'>;
+}
+
+export function wire(wiring: Wiring): void {
+  const { policies, rollouts, workloads, policyController, rolloutController } = wiring;
+
+  const wakePoliciesOf = (namespace: string, kind: string, name: string): void => {
+    for (const value of [`${namespace}/${kind}/${name}`, `${namespace}/${kind}/*`]) {
+      for (const policy of policies.cache.byIndex(POLICIES_BY_TARGET, value)) policyController.enqueue(keyOf(policy));
+    }
+  };
+
+  policies.onEvent(({ type, object, previous, initial }) => {
+    if (type === 'updated' && !isSpecChange(object, previous)) return;
+    policyController.enqueue(keyOf(object), initial ? BACKGROUND : {});
+    if (initial) return;
+    for (const rollout of rollouts.cache.byIndex(ROLLOUTS_BY_POLICY, `${object.metadata.namespace ?? ''}/${object.metadata.name}`)) {
+      if (!isFinished(rollout.status)) rolloutController.enqueue(keyOf(rollout), URGENT);
+    }
+    // A rival came, went, or claims something else.
+    for (const value of new Set([...targetIndexKeys(object), ...(previous === undefined ? [] : targetIndexKeys(previous))])) {
+      const [namespace = '', kind = '', name = ''] = value.split('/');
+      if (name !== '*') wakePoliciesOf(namespace, kind, name);
+      else for (const policy of policies.cache.list()) if (policy.metadata.namespace === namespace) policyController.enqueue(keyOf(policy));
+    }
+  });
+
+  rollouts.onEvent(({ type, object, previous, initial }) => {
+    const isEnded = type === 'deleted' || isFinished(object.status);
+    if (!isEnded) rolloutController.enqueue(keyOf(object), URGENT);
+    if (initial) return;
+    if (type === 'updated' && previous?.status?.state === object.status?.state) return;
+    const namespace = object.metadata.namespace ?? '';
+    policyController.enqueue({ namespace, name: object.spec.policy.name });
+    if (!isEnded) return;
+    // Whoever waited for these workloads may go on.
+    for (const { kind, name, uid } of object.spec.targets) {
+      wakePoliciesOf(namespace, kind, name);
+      for (const other of rollouts.cache.byIndex(ROLLOUTS_BY_TARGET, uid)) {
+        if (!isFinished(other.status)) rolloutController.enqueue(keyOf(other), URGENT);
+      }
+    }
+  });
+
+  for (const informer of Object.values(workloads)) {
+    informer.onEvent((event) => {
+      if (event.initial || !isRelevant(event)) return;
+      const { object } = event;
+      wakePoliciesOf(object.metadata.namespace, object.kind, object.metadata.name);
+      for (const rollout of rollouts.cache.byIndex(ROLLOUTS_BY_TARGET, object.metadata.uid)) {
+        if (!isFinished(rollout.status)) rolloutController.enqueue(keyOf(rollout), URGENT);
+      }
+    });
+  }
+}
+
+/** Writes to the status are our own; a new generation, and the request to be deleted, are not. */
+function isSpecChange(policy: CachedPolicy, previous: CachedPolicy | undefined): boolean {
+  return (
+    previous === undefined ||
+    previous.metadata.uid !== policy.metadata.uid ||
+    previous.metadata.generation !== policy.metadata.generation ||
+    previous.metadata.deletionTimestamp !== policy.metadata.deletionTimestamp
+  );
+}
+
+/** Whether anything changed that a policy or a rollout looks at. */
+function isRelevant({ type, object, previous }: CacheEvent<Workload>): boolean {
+  if (type !== 'updated' || previous === undefined) return true;
+  const { resourceVersion: _, generation: __, ...metadata } = object.metadata;
+  const { resourceVersion: ___, generation: ____, ...before } = previous.metadata;
+  return !isDeepStrictEqual({ ...object, metadata }, { ...previous, metadata: before });
+}

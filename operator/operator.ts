@@ -1,0 +1,273 @@
+// The whole operator, put together: the only place that knows every concrete class. Reads from top to bottom like a list.
+
+import { findCondition } from './api/conditions.ts';
+import { WORKLOAD_KINDS, type WorkloadKind } from './api/image-policy.ts';
+import type { ImageRollout } from './api/kinds.ts';
+import type { Config } from './config.ts';
+import { NodePlatforms, projectNode } from './controllers/node-platforms.ts';
+import { AccessResolver } from './controllers/policy/access.ts';
+import { PolicyObserver, POLICIES_BY_TARGET, ROLLOUTS_BY_POLICY, WORKLOADS_BY_NAMESPACE } from './controllers/policy/observe.ts';
+import { projectPolicy, type CachedPolicy } from './controllers/policy/projection.ts';
+import { PolicyReconciler } from './controllers/policy/reconciler.ts';
+import { targetIndexKeys } from './controllers/policy/targets.ts';
+import { imagePolicies, imageRollouts, nodes, workloadResources } from './controllers/resources.ts';
+import { ROLLOUTS_BY_TARGET, RolloutReconciler } from './controllers/rollout/reconciler.ts';
+import { wire } from './controllers/wiring.ts';
+import { connect, type KubeConnection } from './kube/connection.ts';
+import { Controller } from './kube/controller.ts';
+import { EventRecorder } from './kube/events.ts';
+import { fenced } from './kube/fence.ts';
+import { createInformer, type Informer } from './kube/informer.ts';
+import { KubeError } from './kube/kube-error.ts';
+import { LeaderElector } from './kube/lease.ts';
+import { Manager } from './kube/manager.ts';
+import { parseKey, type KubeObject } from './kube/resource.ts';
+import { WorkQueue } from './kube/work-queue.ts';
+import { RegistryClient } from './registry/client.ts';
+import { TagSource } from './registry/tag-source.ts';
+import { workloadTypes } from './rollout/workloads/index.ts';
+import { toWorkload, type Workload } from './rollout/workloads/workload.ts';
+import { serveHealth } from './server/health.ts';
+import { serveMetrics } from './server/metrics.ts';
+import type { Logger } from './telemetry/logger.ts';
+import { Metrics } from './telemetry/metrics.ts';
+import type { Clock } from './time/clock.ts';
+import { buildInfo } from './version.ts';
+
+export interface OperatorDeps {
+  readonly clock: Clock;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+  readonly log: Logger;
+  /** Also report CPU, memory and event loop of this process. */
+  readonly includeProcessMetrics: boolean;
+}
+
+export interface Operator {
+  /** Port of /livez and /readyz. */
+  readonly healthPort: number;
+  readonly metricsPort: number;
+  /** Works until the signal aborts, then stops in order. Rejects when a part fails for good or the lead is lost. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+/** A policy with a long tag list on a slow registry may take this long; everything else is far quicker. */
+const POLICY_TIMEOUT_MS = 120_000;
+const ROLLOUT_TIMEOUT_MS = 60_000;
+
+/** Connects, builds all parts and opens the listeners. Nothing is watched and nothing written before `run`. */
+export async function createOperator(config: Config, deps: OperatorDeps): Promise<Operator> {
+  const { clock, random, log } = deps;
+  const { namespaces } = config;
+
+  const metrics = new Metrics({
+    clock,
+    buildInfo,
+    nodeVersion: process.version,
+    controllers: ['policy', 'rollout'],
+    includeProcess: deps.includeProcessMetrics,
+  });
+  const connection = await connect({
+    kubeconfigPath: config.kubeconfigPath,
+    context: config.kubeContext,
+    userAgent: config.userAgent,
+    observer: metrics.kube,
+    clock,
+  });
+
+  const common = { connection, namespaces, clock, random, log, observer: metrics.kube };
+  const policies = createInformer<KubeObject, CachedPolicy>({
+    ...common,
+    resource: imagePolicies,
+    project: projectPolicy,
+    indexes: { [POLICIES_BY_TARGET]: targetIndexKeys },
+  });
+  const rollouts = createInformer<ImageRollout>({
+    ...common,
+    resource: imageRollouts,
+    indexes: {
+      [ROLLOUTS_BY_POLICY]: ({ metadata, spec }) => [`${metadata.namespace ?? ''}/${spec.policy.name}`],
+      [ROLLOUTS_BY_TARGET]: ({ spec }) => spec.targets.map(({ uid }) => uid),
+    },
+  });
+  const workloads = recordOf(
+    (kind): Informer<Workload> =>
+      createInformer<KubeObject, Workload>({
+        ...common,
+        resource: workloadResources[kind],
+        project: (raw) => toWorkload(workloadTypes[kind], raw),
+        indexes: { [WORKLOADS_BY_NAMESPACE]: ({ metadata }) => [metadata.namespace] },
+      }),
+  );
+  const nodeInformer = (await mayListNodes(connection))
+    ? createInformer({ ...common, namespaces: 'all', resource: nodes, project: projectNode })
+    : undefined;
+  const platforms = new NodePlatforms(nodeInformer?.cache, config.defaultPlatforms);
+
+  const identity = `${config.replica.podName}_${Math.floor(random() * 2 ** 48).toString(36)}`;
+  const elector = new LeaderElector({
+    client: connection.leaseClient,
+    namespace: config.replica.namespace,
+    name: config.leaderElection.leaseName,
+    identity,
+    ...config.leaderElection,
+    clock,
+    random,
+    log,
+    observer: metrics.kube,
+  });
+  const client = fenced(connection.client, elector);
+  const events = new EventRecorder({
+    client: connection.client,
+    reportingController: 'slipway.dev/operator',
+    reportingInstance: config.replica.podName,
+    clock,
+    random,
+    log,
+    observer: metrics.kube,
+  });
+
+  const registry = new RegistryClient({
+    hosts: config.registries,
+    clock,
+    random,
+    userAgent: config.userAgent,
+    observer: metrics.registry,
+    log,
+  });
+  const tagSource = new TagSource({
+    client: registry,
+    clock,
+    random,
+    onChange: (subscriber) => policyController.enqueue(parseKey(subscriber)),
+    log,
+  });
+
+  const policyReconciler = new PolicyReconciler({
+    client,
+    policies: policies.cache,
+    rollouts: rollouts.cache,
+    events,
+    observer: new PolicyObserver({
+      client: connection.client,
+      policies: policies.cache,
+      rollouts: rollouts.cache,
+      rolloutsOf: (uid) => rollouts.cache.byIndex(ROLLOUTS_BY_TARGET, uid),
+      workloads: recordOf((kind) => workloads[kind].cache),
+      defaultPlatforms: () => platforms.required,
+      tagSource,
+      registry,
+      access: new AccessResolver({ client: connection.client, clock }),
+      clock,
+    }),
+  });
+  const rolloutReconciler = new RolloutReconciler({
+    client,
+    rollouts: rollouts.cache,
+    policies: policies.cache,
+    workloads: recordOf((kind) => workloads[kind].cache),
+    claimant: () => ({ holder: identity, epoch: elector.epoch ?? 0 }),
+    events,
+    clock,
+    onFinished: ({ status }) => {
+      if (status !== undefined) metrics.onRolloutFinished(status.state);
+    },
+  });
+
+  const queue = (name: string) => new WorkQueue<string>({ name, clock, random, observer: metrics.kube });
+  const policyController = new Controller({
+    name: 'policy',
+    reconcile: (key, context) => policyReconciler.reconcile(key, context),
+    queue: queue('policy'),
+    concurrency: config.limits.policyReconciles,
+    reconcileTimeoutMs: POLICY_TIMEOUT_MS,
+    clock,
+    log,
+    observer: metrics.kube,
+  });
+  const rolloutController = new Controller({
+    name: 'rollout',
+    reconcile: (key, context) => rolloutReconciler.reconcile(key, context),
+    queue: queue('rollout'),
+    concurrency: config.limits.rolloutReconciles,
+    reconcileTimeoutMs: ROLLOUT_TIMEOUT_MS,
+    clock,
+    log,
+    observer: metrics.kube,
+  });
+  wire({ policies, rollouts, workloads, policyController, rolloutController });
+  platforms.onChange(() => {
+    for (const { metadata } of policies.cache.list()) {
+      policyController.enqueue({ namespace: metadata.namespace ?? '', name: metadata.name });
+    }
+  });
+  nodeInformer?.onEvent(() => platforms.refresh());
+  metrics.countPolicies(() => readinessOf(policies.cache.list()));
+
+  const manager = new Manager({
+    informers: [policies, rollouts, ...Object.values(workloads), ...(nodeInformer === undefined ? [] : [nodeInformer])],
+    controllers: [policyController, rolloutController],
+    leaderTasks: [{ name: 'tag source', run: (signal) => tagSource.run(signal) }],
+    elector,
+    events,
+    log,
+    clock,
+    gracefulShutdownMs: config.shutdownGracePeriodMs,
+  });
+
+  const { listenAddress, healthPort, metricsPort } = config.server;
+  const health = await serveHealth({
+    port: healthPort,
+    listenAddress,
+    log,
+    live: [{ name: 'process', check: () => ({ ok: true }) }],
+    ready: [
+      {
+        name: 'caches',
+        check: () => {
+          const { ok, reasons } = manager.ready();
+          return { ok, message: reasons.join('; ') };
+        },
+      },
+    ],
+  });
+  const metricsListener = await serveMetrics({ port: metricsPort, listenAddress, log, metrics });
+
+  return {
+    healthPort: health.port,
+    metricsPort: metricsListener.port,
+    async run(signal) {
+      const beginShutdown = (): void => health.beginShutdown();
+      signal.addEventListener('abort', beginShutdown, { once: true });
+      try {
+        await manager.run(signal);
+      } finally {
+        signal.removeEventListener('abort', beginShutdown);
+        await Promise.all([health.close(), metricsListener.close()]);
+        await connection.close();
+      }
+    },
+  };
+}
+
+function recordOf<T>(make: (kind: WorkloadKind) => T): Record<WorkloadKind, T> {
+  return Object.fromEntries(WORKLOAD_KINDS.map((kind) => [kind, make(kind)])) as Record<WorkloadKind, T>;
+}
+
+/** Only an outright refusal counts as no: everything else is the informer's to wait for. */
+async function mayListNodes({ client }: KubeConnection): Promise<boolean> {
+  try {
+    await client.list(nodes, { limit: 1 });
+    return true;
+  } catch (error) {
+    return !(error instanceof KubeError && error.isForbidden);
+  }
+}
+
+function* readinessOf(policies: Iterable<CachedPolicy>): Generator<{ ready: 'True' | 'False' | 'Unknown'; reason: string }> {
+  for (const { status } of policies) {
+    const ready = findCondition(status?.conditions, 'Ready');
+    yield { ready: ready?.status ?? 'Unknown', reason: ready?.reason ?? 'New' };
+  }
+}
+

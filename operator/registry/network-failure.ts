@@ -107,8 +107,10 @@ function isTlsProtocolFailure(thrown: unknown): boolean {
 
 /** The code of an error or of the first cause that has one. */
 function networkCode(thrown: unknown): string {
-  for (let error = thrown, depth = 0; error instanceof Error && depth < 4; error = error.cause, depth += 1) {
+  let error = thrown;
+  for (let depth = 0; depth < 5 && typeof error === 'object' && error !== null; depth += 1) {
     if (!(error instanceof SlipwayError) && 'code' in error && typeof error.code === 'string') return error.code;
+    error = 'cause' in error ? error.cause : undefined;
   }
   return '';
 }

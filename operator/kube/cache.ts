@@ -89,8 +89,12 @@ export class ObjectCache<T extends KubeObject, P extends Projection> implements 
 
   byIndex(index: string, value: string): readonly P[] {
     if (!Object.hasOwn(this.#options.indexes, index)) throw new Error(`no index ${JSON.stringify(index)} is declared`);
-    const keys = this.#index.get(termOf(index, value)) ?? [];
-    return [...keys].map((key) => this.#entries.get(key)!.object);
+    const found: P[] = [];
+    for (const key of this.#index.get(termOf(index, value)) ?? []) {
+      const entry = this.#entries.get(key);
+      if (entry !== undefined) found.push(entry.object);
+    }
+    return found;
   }
 
   applyWrite(raw: KubeObject): void {

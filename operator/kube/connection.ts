@@ -96,21 +96,27 @@ export interface OpenOptions {
   readonly userAgent?: string | undefined;
   readonly observer?: Partial<KubeObserver> | undefined;
   readonly clock: Clock;
+  /** Overrides how often connections are checked for life. */
+  readonly pingIntervalMs?: number | undefined;
+  /** Overrides how much later than planned a watch may end by itself before it counts as dead. */
+  readonly watchGraceMs?: number | undefined;
 }
 
 /** A connection to a known server with known credentials: what `connect` ends in, and what tests start from. */
 export function openConnection(options: OpenOptions): KubeConnection {
   const { clock, observer, userAgent = 'slipway' } = options;
-  const fieldManager = userAgent.split('/')[0]!;
+  const fieldManager = userAgent.replace(/\/.*$/, '');
   const transport = new Transport({
     server: options.server,
     proxyUrl: options.proxyUrl,
     credentials: options.credentials,
     userAgent,
+    pingIntervalMs: options.pingIntervalMs,
     clock,
   });
-  const watcher = new HttpWatcher({ transport, lane: 'watches', clock, observer });
-  const leaseWatcher = new HttpWatcher({ transport, lane: 'lease', clock, observer });
+  const { watchGraceMs } = options;
+  const watcher = new HttpWatcher({ transport, lane: 'watches', graceMs: watchGraceMs, clock, observer });
+  const leaseWatcher = new HttpWatcher({ transport, lane: 'lease', graceMs: watchGraceMs, clock, observer });
   const leaseClient = new HttpKubeClient({ transport, lane: 'lease', fieldManager, clock, observer });
   return {
     client: new HttpKubeClient({ transport, lane: 'calls', fieldManager, clock, observer }),

@@ -100,7 +100,7 @@ export class Controller {
   }
 
   async #reconcile(queueKey: string, abortSignal: AbortSignal): Promise<ReconcileOutcome> {
-    const { queue, name, reconcileTimeoutMs } = this.#options;
+    const { queue, name } = this.#options;
     const key = parseKey(queueKey);
     this.#count += 1;
     const reconcileId = `${name}-${this.#count}`;
@@ -154,18 +154,21 @@ export class Controller {
     const { clock, reconcileTimeoutMs } = this.#options;
     const limit = new AbortController();
     const stuck = Promise.withResolvers<never>();
-    let timer: Disposable | undefined;
+    const giveUp = (reason: unknown): void => {
+      this.#stuck.add(queueKey);
+      log.error('Reconcile ignores that it was called off', { err: toError(reason) });
+      stuck.reject(toError(reason));
+    };
     const callOff = (reason: unknown): void => {
       limit.abort(reason);
-      timer?.[Symbol.dispose]();
-      timer = clock.setTimer(STUCK_AFTER_MS, () => stuck.reject(toError(reason)));
+      timer[Symbol.dispose]();
+      timer = clock.setTimer(STUCK_AFTER_MS, () => giveUp(reason));
     };
     const onAbort = (): void => callOff(abortSignal.reason);
-    timer = clock.setTimer(reconcileTimeoutMs, () => callOff(new ReconcileTimeout(reconcileTimeoutMs)));
+    let timer = clock.setTimer(reconcileTimeoutMs, () => callOff(new ReconcileTimeout(reconcileTimeoutMs)));
     if (abortSignal.aborted) onAbort();
     else abortSignal.addEventListener('abort', onAbort, { once: true });
 
-    let isEnded = false;
     const running = Promise.resolve()
       .then(() => work(limit.signal))
       .catch((thrown: unknown) => {
@@ -173,20 +176,12 @@ export class Controller {
         throw limit.signal.reason instanceof ReconcileTimeout ? limit.signal.reason : thrown;
       })
       .finally(() => {
-        isEnded = true;
         if (this.#stuck.delete(queueKey)) this.#options.queue.add(queueKey);
       });
     try {
       return await Promise.race([running, stuck.promise]);
-    } catch (error) {
-      if (!isEnded) {
-        this.#stuck.add(queueKey);
-        running.catch(() => undefined);
-        log.error('Reconcile ignores that it was called off', { err: toError(error) });
-      }
-      throw error;
     } finally {
-      timer?.[Symbol.dispose]();
+      timer[Symbol.dispose]();
       abortSignal.removeEventListener('abort', onAbort);
     }
   }

@@ -1,8 +1,8 @@
 // Who we are to the API server. client-node reads the kubeconfig, client certificates, token files and exec plug-ins; its
 // answer is kept for a few seconds, because it reads the files on every call, and asked anew when the server refuses it.
 
-import type { KubeConfig } from '@kubernetes/client-node';
 import type { RequestOptions } from 'node:https';
+import type { KubeConfig } from '@kubernetes/client-node';
 import { TerminalError, TransientError, toError } from '../errors.ts';
 import type { Clock } from '../time/clock.ts';
 

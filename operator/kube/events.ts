@@ -115,7 +115,10 @@ export class EventRecorder {
       if (!known.isQueued) this.#countLater(known);
       return;
     }
-    if (!this.#takeToken(subject)) return this.#drop('object too noisy');
+    if (!this.#takeToken(subject)) {
+      this.#drop('object too noisy');
+      return;
+    }
     const name = `${subject.name.slice(0, 240)}.${this.#randomSuffix()}`;
     const series: Series = {
       subject,
@@ -143,7 +146,10 @@ export class EventRecorder {
   }
 
   #enqueue(series: Series): void {
-    if (this.#queue.length >= MAX_QUEUED) return this.#drop('queue full');
+    if (this.#queue.length >= MAX_QUEUED) {
+      this.#drop('queue full');
+      return;
+    }
     series.isQueued = true;
     this.#queue.push(series);
     this.#sending ??= this.#sendAll().finally(() => {
@@ -163,13 +169,15 @@ export class EventRecorder {
   async #send(series: Series): Promise<void> {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await this.#write(series);
+        await this.#write(series);
+        return;
       } catch (thrown) {
         const error = toError(thrown);
         const mayWork = error instanceof KubeError && (error.isThrottled || error.isAmbiguous);
         if (!mayWork || attempt === MAX_ATTEMPTS || this.#patience.signal.aborted) {
           this.#options.log.debug('Dropping an event', { err: error, reason: series.note.reason });
-          return this.#drop('refused');
+          this.#drop('refused');
+          return;
         }
         const waitMs = error.retryAfterMs ?? RETRY_MS * 2 ** (attempt - 1);
         await this.#options.clock.sleep(waitMs, this.#patience.signal).catch(() => undefined);

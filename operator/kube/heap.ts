@@ -48,21 +48,21 @@ export class Heap<T> {
   #sink(index: number): void {
     for (;;) {
       const left = index * 2 + 1;
-      const right = left + 1;
-      if (left >= this.#items.length) return;
-      const child =
-        right < this.#items.length && this.#isBefore(this.#items[right]!, this.#items[left]!) ? right : left;
+      const child = this.#isItemBefore(left + 1, left) ? left + 1 : left;
       if (!this.#swapIfBefore(child, index)) return;
       index = child;
     }
   }
 
   #swapIfBefore(child: number, parent: number): boolean {
-    const lower = this.#items[child]!;
-    const upper = this.#items[parent]!;
-    if (!this.#isBefore(lower, upper)) return false;
-    this.#items[parent] = lower;
-    this.#items[child] = upper;
+    if (!this.#isItemBefore(child, parent)) return false;
+    [this.#items[parent], this.#items[child]] = [this.#items[child] as T, this.#items[parent] as T];
     return true;
+  }
+
+  /** False as well where there is no item. */
+  #isItemBefore(index: number, other: number): boolean {
+    if (index >= this.#items.length) return false;
+    return this.#isBefore(this.#items[index] as T, this.#items[other] as T);
   }
 }

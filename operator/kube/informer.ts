@@ -3,12 +3,12 @@
 import { toError } from '../errors.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Clock } from '../time/clock.ts';
-import { abortable } from './transport.ts';
 import { ObjectCache, type Cache, type CacheEvent, type Listed, type Projection } from './cache.ts';
 import type { KubeConnection } from './connection.ts';
 import type { KubeObserver } from './observer.ts';
 import { Reflector } from './reflector.ts';
 import { formatKey, qualifiedName, type KubeObject, type ObjectMeta, type Resource } from './resource.ts';
+import { abortable } from './transport.ts';
 
 export type { Cache, CacheEvent, Projection } from './cache.ts';
 
@@ -66,7 +66,7 @@ class ReflectingInformer<T extends KubeObject, P extends Projection> implements 
   readonly #options: InformerOptions<T, P>;
   readonly #reflectors: readonly Reflector<T, Listed<P>>[];
   readonly #handlers: ((event: CacheEvent<P>) => void)[] = [];
-  readonly #synced = Promise.withResolvers<void>();
+  readonly #synced: PromiseWithResolvers<void> = Promise.withResolvers();
 
   constructor(options: InformerOptions<T, P>) {
     const { project, indexes = {}, namespaces, freeze = false } = options;

@@ -158,10 +158,10 @@ export class LeaderElector {
   }
 
   async #acquire(signal: AbortSignal): Promise<Lease | undefined> {
-    const { clock, random } = this.#options;
+    const { random } = this.#options;
     let watching: AbortController | undefined;
     try {
-      while (!signal.aborted) {
+      for (;;) {
         try {
           const won = await this.#attempt(signal);
           if (won !== undefined) return won;
@@ -177,8 +177,8 @@ export class LeaderElector {
           this.#log.warn('Asking for the lead failed', { err: toError(error) });
         }
         await this.#nap(this.#retryPeriodMs * (1 + JITTER * random()), signal);
+        if (signal.aborted) return undefined;
       }
-      return undefined;
     } finally {
       watching?.abort(new Error('The candidacy has ended'));
     }
@@ -220,14 +220,14 @@ export class LeaderElector {
       if (signal.aborted) return;
       pauseMs = this.#retryPeriodMs;
       const leftMs = this.#renewDeadlineMs - this.#sinceRenewalMs();
-      if (leftMs <= 0) {
+      if (leftMs <= 0 || this.#held === undefined) {
         throw new NotLeaderError(`The Lease could not be renewed for ${Math.round(this.#sinceRenewalMs())} ms`);
       }
       const startMs = clock.monotonicMs();
       const timeoutMs = Math.min(leftMs, this.#renewDeadlineMs / 2);
       try {
-        const { acquireTime, ...claim } = this.#claim(this.epoch ?? 0);
-        this.#hold(await this.#write(this.#held!, claim, { timeoutMs }), startMs);
+        const { acquireTime: _acquireTime, ...claim } = this.#claim(this.epoch ?? 0);
+        this.#hold(await this.#write(this.#held, claim, { timeoutMs }), startMs);
       } catch (error) {
         if (error instanceof KubeError && error.isNotFound) throw new NotLeaderError('The Lease was deleted');
         if (error instanceof KubeError && error.isConflict) {

@@ -105,7 +105,7 @@ export class Reflector<T extends KubeObject, R> {
   /** Resolves when the signal aborts; never rejects. */
   async run(signal: AbortSignal): Promise<void> {
     let next: Next = { kind: 'list', reason: 'initial' };
-    while (!signal.aborted) {
+    for (;;) {
       try {
         next = next.kind === 'list' ? await this.#list(next, signal) : await this.#watch(next.from, signal);
       } catch (thrown) {
@@ -114,6 +114,7 @@ export class Reflector<T extends KubeObject, R> {
         next = then;
         await this.#options.clock.sleep(delayMs, signal).catch(() => undefined);
       }
+      if (signal.aborted) return;
     }
   }
 

@@ -34,6 +34,8 @@ export interface TransportOptions {
   readonly proxyUrl?: string | undefined;
   readonly credentials: Credentials;
   readonly userAgent: string;
+  /** Overrides how often every lane is pinged; a dead connection is found within 5 times this. */
+  readonly pingIntervalMs?: number | undefined;
   readonly clock: Clock;
 }
 
@@ -127,7 +129,8 @@ export class Transport {
     const present = this.#agents.get(lane);
     if (present !== undefined && isSameTls(present.tls, tls)) return present.agent;
     if (present !== undefined) this.#retire(present.agent);
-    const agent = this.#open(LANES[lane], tls);
+    const { pingIntervalMs = LANES[lane].pingIntervalMs } = this.#options;
+    const agent = this.#open({ ...LANES[lane], pingIntervalMs }, tls);
     this.#agents.set(lane, { agent, tls });
     return agent;
   }

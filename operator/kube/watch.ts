@@ -54,8 +54,7 @@ export class WatchError extends TransientError {
 
 /** etcd takes objects up to 1.5 MiB; a longer line than this is no event. */
 const MAX_LINE_BYTES = 4 * 1024 * 1024;
-/** The server should end the watch itself; this much later it counts as dead. */
-const GRACE_MS = 15_000;
+const DEFAULT_GRACE_MS = 15_000;
 /** For the head of the answer. The server may wait 3 s for a resourceVersion that it has not seen yet. */
 const OPEN_TIMEOUT_MS = 30_000;
 const NEWLINE = 0x0a;
@@ -63,6 +62,8 @@ const NEWLINE = 0x0a;
 export interface HttpWatcherOptions {
   readonly transport: Transport;
   readonly lane: Lane;
+  /** Milliseconds after the planned end at which a watch counts as dead. Default 15 s. */
+  readonly graceMs?: number | undefined;
   readonly clock: Clock;
   readonly observer?: Partial<KubeObserver> | undefined;
 }
@@ -132,7 +133,7 @@ export class HttpWatcher implements Watcher {
       method: 'GET',
       path: withQuery(resourcePath(resource, { namespace: options.namespace }), query),
       signal,
-      bodyTimeoutMs: options.timeoutSeconds * 1_000 + GRACE_MS,
+      bodyTimeoutMs: options.timeoutSeconds * 1_000 + (this.#options.graceMs ?? DEFAULT_GRACE_MS),
     });
   }
 }
@@ -143,8 +144,8 @@ async function* readLines(chunks: AsyncIterable<Buffer>, doing: string): AsyncGe
   for await (const chunk of chunks) {
     let start = 0;
     for (let end = chunk.indexOf(NEWLINE); end !== -1; end = chunk.indexOf(NEWLINE, start)) {
-      rest.push(chunk.subarray(start, end));
-      const line = rest.length === 1 ? rest[0]! : Buffer.concat(rest);
+      const part = chunk.subarray(start, end);
+      const line = rest.length === 0 ? part : Buffer.concat([...rest, part]);
       rest = [];
       restBytes = 0;
       start = end + 1;
@@ -160,26 +161,31 @@ async function* readLines(chunks: AsyncIterable<Buffer>, doing: string): AsyncGe
   if (restBytes > 0) throw new WatchError('truncated', `${doing}: the last line broke off after ${restBytes} bytes`);
 }
 
+/** What a line may hold; nothing of it is sure. */
+interface WireEvent {
+  readonly type?: unknown;
+  readonly object?: {
+    readonly metadata?: { readonly name?: unknown; readonly uid?: unknown; readonly resourceVersion?: unknown };
+  };
+}
+
 function parseEvent<T extends KubeObject>(line: string, doing: string): WatchEvent<T> {
-  let event: { readonly type?: unknown; readonly object?: unknown };
+  let event: WireEvent | null;
   try {
-    event = JSON.parse(line) as typeof event;
+    event = JSON.parse(line) as WireEvent | null;
   } catch (cause) {
     throw new WatchError('garbled', `${doing}: a line is no JSON: ${JSON.stringify(line.slice(0, 100))}`, cause);
   }
   if (event?.type === 'ERROR') throw statusToError(doing, 500, (event.object ?? {}) as KubeStatus);
-  const object = event?.object as T | undefined;
-  const resourceVersion = object?.metadata?.resourceVersion;
-  if (object !== undefined && typeof resourceVersion === 'string' && resourceVersion !== '') {
-    switch (event.type) {
+  const { name, uid, resourceVersion } = event?.object?.metadata ?? {};
+  if (typeof resourceVersion === 'string' && resourceVersion !== '') {
+    switch (event?.type) {
       case 'BOOKMARK':
         return { type: 'BOOKMARK', resourceVersion };
       case 'ADDED':
       case 'MODIFIED':
       case 'DELETED':
-        if (typeof object.metadata.name === 'string' && typeof object.metadata.uid === 'string') {
-          return { type: event.type, object };
-        }
+        if (typeof name === 'string' && typeof uid === 'string') return { type: event.type, object: event.object as T };
     }
   }
   throw new WatchError('garbled', `${doing}: a line is no event: ${JSON.stringify(line.slice(0, 100))}`);

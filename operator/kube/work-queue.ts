@@ -135,7 +135,7 @@ export class WorkQueue<K extends string> {
   async run(worker: (key: K, signal: AbortSignal) => Promise<void>, options: RunOptions): Promise<void> {
     if (this.#dispatch !== undefined) throw new Error('the work queue is running already');
     const { concurrency, signal, abortSignal = NEVER } = options;
-    const drained = Promise.withResolvers<void>();
+    const drained: PromiseWithResolvers<void> = Promise.withResolvers();
     const settle = (): void => {
       if (signal.aborted && this.#activeCount === 0) drained.resolve();
     };
@@ -223,7 +223,7 @@ export class WorkQueue<K extends string> {
   }
 
   #finish(key: K): void {
-    const item = this.#items.get(key)!;
+    const item = this.#item(key);
     item.isActive = false;
     this.#activeCount -= 1;
     if (item.ready !== undefined) {

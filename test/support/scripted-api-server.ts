@@ -93,9 +93,8 @@ export class ScriptedApiServer implements AsyncDisposable {
 
   static async start(options: ScriptedServerOptions): Promise<ScriptedApiServer> {
     const { key, cert } = selfSigned();
-    let server: ScriptedApiServer | undefined;
     const onRequest = (request: Http2ServerRequest, response: Http2ServerResponse): void =>
-      void server!.#serve(request, response);
+      void server.#serve(request, response);
     const api = options.http1Only
       ? createHttp1Server({ key, cert }, onRequest as unknown as RequestListener)
       : createSecureServer({ key, cert, allowHTTP1: true, settings: { maxConcurrentStreams: 100 } }, onRequest);
@@ -103,13 +102,13 @@ export class ScriptedApiServer implements AsyncDisposable {
     const sessions = new Set<{ destroy(): void }>();
     api.on('session', (session: { destroy(): void }) => sessions.add(session));
     const apiPort = await listen(api);
-    const front = createServer({ allowHalfOpen: false }, (socket) => server!.#accept(socket, apiPort));
+    const front = createServer({ allowHalfOpen: false }, (socket) => server.#accept(socket, apiPort));
     const port = await listen(front);
     const stop = async () => {
       for (const session of sessions) session.destroy();
       await Promise.all([closed(front), closed(api)]);
     };
-    server = new ScriptedApiServer(`https://127.0.0.1:${port}`, cert, options.resources, stop);
+    const server: ScriptedApiServer = new ScriptedApiServer(`https://127.0.0.1:${port}`, cert, options.resources, stop);
     return server;
   }
 
@@ -170,7 +169,7 @@ export class ScriptedApiServer implements AsyncDisposable {
     resource: Resource,
     object: { metadata: { name: string; namespace?: string; uid?: string } } & object,
   ): KubeObject {
-    const path = resourcePath(resource, keyOf(object as KubeObject));
+    const path = resourcePath(resource, keyOf(object));
     const before = this.#objects.get(path);
     const uid = object.metadata.uid ?? before?.metadata.uid ?? `uid-${++this.#uid}`;
     const after = {
@@ -441,10 +440,9 @@ function mergePatch(target: unknown, patch: unknown): unknown {
   if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) return patch;
   const result: Record<string, unknown> = { ...(target as object) };
   for (const [name, value] of Object.entries(patch)) {
-    if (value === null) delete result[name];
-    else result[name] = mergePatch(result[name], value);
+    result[name] = value === null ? undefined : mergePatch(result[name], value);
   }
-  return result;
+  return JSON.parse(JSON.stringify(result));
 }
 
 function toReply(response: Http2ServerResponse): Reply {

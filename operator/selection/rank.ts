@@ -56,19 +56,22 @@ export interface Ranking {
   readonly reasons: Uint8Array;
 }
 
+/** What a tag is by itself, before it is compared with any other: a value with its key, or no candidate. */
+type Reading = { readonly value: string; readonly key: unknown } | Refusal;
+
 /**
- * What filter and extract made of each tag, kept by the caller between two listings of one repository under one value of
- * TagRules. Worth its memory for long lists only.
+ * What the rules made of each tag, kept by the caller between two listings of one repository. It serves one value of
+ * TagRules, and is worth its memory for long lists only. Creation times are never remembered here.
  */
 export class MatchMemo {
   #rules: TagRules | undefined;
-  #values = new Map<string, string | Refusal>();
+  #readings = new Map<string, Reading>();
 
-  /** The remembered values for these rules; forgets them when the rules changed or when most of them are of tags gone. */
-  valuesFor(rules: TagRules, listLength: number): Map<string, string | Refusal> {
-    if (this.#rules !== rules || this.#values.size > 2 * listLength + 1_000) this.#values = new Map();
+  /** The readings under these rules; forgets them when the rules changed or when most of them are of tags gone. */
+  readingsFor(rules: TagRules, listLength: number): Map<string, Reading> {
+    if (this.#rules !== rules || this.#readings.size > 2 * listLength + 1_000) this.#readings = new Map();
     this.#rules = rules;
-    return this.#values;
+    return this.#readings;
   }
 }
 
@@ -76,13 +79,15 @@ export class MatchMemo {
 const STEPS_PER_SLICE = 5_000_000;
 const STEPS_WITHOUT_EXPRESSION = 10;
 
+const NOT_NEWER = refusal('NotNewer');
+const SUPERSEDED = refusal('Superseded');
+const CREATION_TIME_UNKNOWN = refusal('CreationTimeUnknown');
+
 /** Judges a complete list of tags. The order of the list does not matter. */
 export function rankTags(rules: TagRules, tags: readonly string[], options: RankOptions = {}): Ranking {
-  const ranker = rankTagsInSlices(rules, tags, options);
-  for (;;) {
-    const step = ranker.next();
-    if (step.done) return step.value;
-  }
+  const judge = new Judge(rules, tags, options);
+  for (let index = 0; index < tags.length;) index = judge.judgeSlice(index);
+  return judge.result();
 }
 
 /**
@@ -94,65 +99,119 @@ export function* rankTagsInSlices(
   tags: readonly string[],
   options: RankOptions = {},
 ): Generator<undefined, Ranking> {
-  const { current, created = new Map<string, Creation>(), watched, memo } = options;
-  const reader = rules.order.startReading({ created, isMatched: (tag) => typeof match(rules, tag) === 'string' });
-  const currentKey: unknown = current === undefined ? undefined : readCurrentKey(rules, reader, current);
-  const above = new Podium(rules.order, rules.minimumAgeMs > 0 ? MAX_SEEN + MAX_EXAMINED : MAX_EXAMINED);
-  const notAbove = new Podium(rules.order, rules.allowsDowngrade ? MAX_EXAMINED : 0);
-  const values = memo?.valuesFor(rules, tags.length);
-  const reasons = new Uint8Array(tags.length);
-  const notNewer = refusal('NotNewer').number;
-  const superseded = refusal('Superseded').number;
-  const stepsPerCharacter = costPerCharacter(rules);
-  const uninspected = new Set<string>();
-  // Without its own time what runs would count as the lowest, and an older image could replace it.
-  if (rules.needsCreationTimes && current !== undefined && !created.has(current)) uninspected.add(current);
-  let considered = 0;
-  let currentValue: string | undefined;
-  let steps = 0;
+  const judge = new Judge(rules, tags, options);
+  for (let index = 0; index < tags.length;) {
+    index = judge.judgeSlice(index);
+    if (index < tags.length) yield;
+  }
+  return judge.result();
+}
 
-  for (let index = 0; index < tags.length; index += 1) {
-    const tag = tags[index] ?? '';
-    const value = values ? matchOnce(rules, tag, values) : match(rules, tag);
-    steps += tag.length * stepsPerCharacter;
-    if (steps > STEPS_PER_SLICE) {
-      steps = 0;
-      yield;
+/** One pass over one list. */
+class Judge {
+  readonly #rules: TagRules;
+  readonly #tags: readonly string[];
+  readonly #current: string | undefined;
+  readonly #reader: KeyReader<unknown>;
+  /** Undefined: every candidate is above. */
+  readonly #currentKey: unknown;
+  readonly #watched: ReadonlySet<string>;
+  readonly #readings: Map<string, Reading> | undefined;
+  readonly #stepsPerCharacter: number;
+  readonly #reasons: Uint8Array;
+  readonly #above: Podium;
+  readonly #notAbove: Podium;
+  readonly #uninspected = new Set<string>();
+  #considered = 0;
+  #currentValue: string | undefined;
+
+  constructor(rules: TagRules, tags: readonly string[], options: RankOptions) {
+    const { current, created = new Map<string, Creation>(), watched, memo } = options;
+    this.#rules = rules;
+    this.#tags = tags;
+    this.#current = current;
+    this.#reader = rules.order.startReading({ created, isMatched: (tag) => typeof match(rules, tag) === 'string' });
+    this.#currentKey = current === undefined ? undefined : readCurrentKey(rules, this.#reader, current);
+    this.#watched = watched ?? new Set();
+    this.#readings = rules.needsCreationTimes ? undefined : memo?.readingsFor(rules, tags.length);
+    this.#stepsPerCharacter = costPerCharacter(rules);
+    this.#reasons = new Uint8Array(tags.length);
+    this.#above = new Podium(rules.order, rules.minimumAgeMs > 0 ? MAX_SEEN + MAX_EXAMINED : MAX_EXAMINED);
+    this.#notAbove = new Podium(rules.order, rules.allowsDowngrade ? MAX_EXAMINED : 0);
+    // Without its own time what runs would count as the lowest, and an older image could replace it.
+    if (rules.needsCreationTimes && current !== undefined && !created.has(current)) this.#uninspected.add(current);
+  }
+
+  /** Judges from a position on until a slice's worth of work is done; returns the position to go on from. */
+  judgeSlice(from: number): number {
+    const tags = this.#tags;
+    const stepsPerCharacter = this.#stepsPerCharacter;
+    let index = from;
+    for (let steps = 0; index < tags.length && steps < STEPS_PER_SLICE; index += 1) {
+      const tag = tags[index] ?? '';
+      steps += tag.length * stepsPerCharacter;
+      this.#reasons[index] = this.#judge(tag);
     }
-    const key: unknown = typeof value === 'string' ? readKey(reader, value, tag) : value;
+    return index;
+  }
+
+  /** The number of the reason why the tag is not chosen, unless it turns out to be; 0 for the current tag. */
+  #judge(tag: string): number {
+    if (this.#readings) return this.#judgeFromMemory(tag, this.#readings);
+    const value = match(this.#rules, tag);
+    if (value instanceof Refusal) return value.number;
+    const key: unknown = readKey(this.#rules, this.#reader, value, tag);
     if (key instanceof Refusal) {
-      reasons[index] = key.number;
-      if (key.code === 'CreationTimeUnknown') uninspected.add(tag);
-      continue;
+      if (key === CREATION_TIME_UNKNOWN) this.#uninspected.add(tag);
+      return key.number;
     }
-    considered += 1;
-    const entry: Entry = { tag, value: value as string, key };
-    if (tag === current) {
-      currentValue = entry.value;
-    } else if (currentKey === undefined || rules.order.compare(key, currentKey) > 0) {
-      reasons[index] = superseded;
-      above.offer(entry, watched?.has(tag) === true);
-    } else {
-      reasons[index] = notNewer;
-      notAbove.offer(entry, false);
-    }
+    return this.#place(tag, value, key);
   }
 
-  const candidates = above.ranked('Above');
-  if (current !== undefined && currentValue !== undefined) {
-    candidates.push({ tag: current, value: currentValue, position: 'Current' });
+  #judgeFromMemory(tag: string, readings: Map<string, Reading>): number {
+    let reading = readings.get(tag);
+    if (!reading) {
+      const value = match(this.#rules, tag);
+      const key: unknown = value instanceof Refusal ? value : readKey(this.#rules, this.#reader, value, tag);
+      reading = key instanceof Refusal ? key : { value: value as string, key };
+      readings.set(tag, reading);
+    }
+    return reading instanceof Refusal ? reading.number : this.#place(tag, reading.value, reading.key);
   }
-  return {
-    rules,
-    tags,
-    ...(current !== undefined && { current }),
-    isCurrentOrdered: currentKey !== undefined,
-    considered,
-    candidates,
-    fallbacks: notAbove.ranked('Below'),
-    uninspected: [...uninspected].sort(),
-    reasons,
-  };
+
+  /** Compares a candidate with the current tag and offers it a place among the best. */
+  #place(tag: string, value: string, key: unknown): number {
+    this.#considered += 1;
+    if (tag === this.#current) {
+      this.#currentValue = value;
+      return 0;
+    }
+    if (this.#currentKey === undefined || this.#rules.order.compare(key, this.#currentKey) > 0) {
+      this.#above.offer(tag, value, key, this.#watched.size > 0 && this.#watched.has(tag));
+      return SUPERSEDED.number;
+    }
+    this.#notAbove.offer(tag, value, key, false);
+    return NOT_NEWER.number;
+  }
+
+  result(): Ranking {
+    const current = this.#current;
+    const candidates = this.#above.ranked('Above');
+    if (current !== undefined && this.#currentValue !== undefined) {
+      candidates.push({ tag: current, value: this.#currentValue, position: 'Current' });
+    }
+    return {
+      rules: this.#rules,
+      tags: this.#tags,
+      ...(current !== undefined && { current }),
+      isCurrentOrdered: this.#currentKey !== undefined,
+      considered: this.#considered,
+      candidates,
+      fallbacks: this.#notAbove.ranked('Below'),
+      uninspected: [...this.#uninspected].sort(),
+      reasons: this.#reasons,
+    };
+  }
 }
 
 /** The reason at a position of `ranking.tags`; undefined for the current tag. */
@@ -178,23 +237,19 @@ function match(rules: TagRules, tag: string): string | Refusal {
   return value === '' ? refusal('ExtractedEmpty') : value;
 }
 
-function matchOnce(rules: TagRules, tag: string, values: Map<string, string | Refusal>): string | Refusal {
-  const known = values.get(tag);
-  if (known !== undefined) return known;
-  const value = match(rules, tag);
-  values.set(tag, value);
-  return value;
-}
-
 /**
  * Signs are let through so that orders of numbers can be tried offline. No registry holds such a tag and no workload can
  * name it, so `chooseCandidate` still refuses it.
  */
 const PLAUSIBLE_TAG = /^[A-Za-z0-9_+-][A-Za-z0-9._+-]{0,127}$/;
+const MAX_TAG_LENGTH = 128;
 
-function readKey(reader: KeyReader<unknown>, value: string, tag: string): unknown {
+function readKey(rules: TagRules, reader: KeyReader<unknown>, value: string, tag: string): unknown {
   const key = reader.read(value, tag);
-  return key instanceof Refusal || PLAUSIBLE_TAG.test(tag) ? key : refusal('InvalidTag');
+  if (key instanceof Refusal) return key;
+  const isPlausible =
+    rules.order.provesSpelling && !rules.extract ? tag.length <= MAX_TAG_LENGTH : PLAUSIBLE_TAG.test(tag);
+  return isPlausible ? key : refusal('InvalidTag');
 }
 
 /** What runs is placed by what the filter extracts from it, or by the whole tag where the filter does not match. */
@@ -223,11 +278,14 @@ class Podium {
     this.#places = places;
   }
 
-  offer(entry: Entry, isWatched: boolean): void {
-    if (isWatched) this.#watched.set(entry.tag, entry);
+  offer(tag: string, value: string, key: unknown, isWatched: boolean): void {
+    if (this.#places === 0) return;
     const best = this.#best;
-    const last = best.at(-1);
-    if (best.length === this.#places && (!last || this.#rank(entry, last) >= 0)) return;
+    const last = best.length < this.#places ? undefined : best[this.#places - 1];
+    if (!isWatched && last && this.#order.compare(key, last.key) < 0) return;
+    const entry: Entry = { tag, value, key };
+    if (isWatched) this.#watched.set(tag, entry);
+    if (last && this.#rank(entry, last) >= 0) return;
     let place = best.length;
     while (place > 0 && this.#rank(entry, best[place - 1] as Entry) < 0) place -= 1;
     // A list may name a tag twice; equals are neighbours, and only the tag itself ranks as equal.

@@ -8,6 +8,7 @@ export function alphabeticalOrder(direction: Direction): TagOrder<string> {
   return {
     startReading: () => reader,
     compare: direction === 'Ascending' ? compare : (a, b) => compare(b, a),
+    provesSpelling: false,
     wanted: 'any tag',
   };
 }

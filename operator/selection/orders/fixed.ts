@@ -8,5 +8,5 @@ export function fixedOrder(fixedTag: string): TagOrder<null> {
     read: (_value: string, tag: string) => (tag === fixedTag ? null : refusal('NotFixedTag')),
     readCurrent: (_value: string, tag: string) => (tag === fixedTag ? null : undefined),
   };
-  return { startReading: () => reader, compare: () => 0, wanted: `the tag ${fixedTag}` };
+  return { startReading: () => reader, compare: () => 0, provesSpelling: true, wanted: `the tag ${fixedTag}` };
 }

@@ -21,6 +21,7 @@ export function newestOrder(): TagOrder<Creation> {
       };
     },
     compare: (a, b) => a.timeMs - b.timeMs,
+    provesSpelling: false,
     wanted: 'an image that states its own creation time',
   };
 }

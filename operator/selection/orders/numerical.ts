@@ -13,12 +13,26 @@ export interface Decimal {
 // One choice at each character, so it cannot backtrack far. `.5` and `5.` are numbers; `1e5` and `1_000` are not.
 const DECIMAL = /^([+-]?)0*([0-9]*)(?:\.([0-9]*))?$/;
 
+const ZERO = 48;
+
 export function parseDecimal(text: string): Decimal | undefined {
+  if (isPlainInteger(text)) return { isNegative: false, whole: text, fraction: '' };
   const found = DECIMAL.exec(text);
   if (!found || !/[0-9]/.test(text)) return undefined;
   const [, sign, whole = '', decimals = ''] = found;
   const fraction = decimals.replace(/0+$/, '');
   return { isNegative: sign === '-' && whole + fraction !== '', whole, fraction };
+}
+
+/** What nearly every number is, a run of digits without a leading zero, told without an expression. */
+function isPlainInteger(text: string): boolean {
+  const { length } = text;
+  if (length === 0 || text.charCodeAt(0) === ZERO) return false;
+  for (let at = 0; at < length; at += 1) {
+    const digit = text.charCodeAt(at) - ZERO;
+    if (digit < 0 || digit > 9) return false;
+  }
+  return true;
 }
 
 export function compareDecimals(a: Decimal, b: Decimal): number {
@@ -41,6 +55,7 @@ export function numericalOrder(direction: Direction): TagOrder<Decimal> {
   return {
     startReading: () => reader,
     compare: direction === 'Ascending' ? compareDecimals : (a, b) => compareDecimals(b, a),
+    provesSpelling: true,
     wanted: 'a decimal number',
   };
 }

@@ -32,6 +32,8 @@ export interface TagOrder<Key> {
   startReading(context: ReadingContext): KeyReader<Key>;
   /** Positive when `a` is the newer one, zero when they tie. */
   compare(a: Key, b: Key): number;
+  /** Whether a value that has a key is made of characters that a tag can have. */
+  readonly provesSpelling: boolean;
   /** What it takes to be considered, to follow "wanted:" in a sentence. */
   readonly wanted: string;
 }

@@ -16,7 +16,7 @@ export function semverOrder({ range, prerelease, variant }: SemverRules): TagOrd
   const suffix = variant === undefined ? '' : `-${variant}`;
   const reader = {
     read(value: string) {
-      if (!value.endsWith(suffix)) return refusal(parseVersion(value) ? 'OtherVariant' : 'NotSemver');
+      if (suffix !== '' && !value.endsWith(suffix)) return refusal(parseVersion(value) ? 'OtherVariant' : 'NotSemver');
       // Fewer than three numbers is the habit of moving tags (`1`, `1.25`), and a bare date would be a huge major version.
       const version = parseVersion(suffix === '' ? value : value.slice(0, -suffix.length));
       if (!version) return refusal('NotSemver');
@@ -31,6 +31,7 @@ export function semverOrder({ range, prerelease, variant }: SemverRules): TagOrd
   return {
     startReading: () => reader,
     compare: compareVersions,
+    provesSpelling: true,
     wanted: `a version of three numbers${variant === undefined ? '' : ` with the suffix ${suffix}`} in the range ${range.source}`,
   };
 }

@@ -42,11 +42,17 @@ export function parseRange(source: string): Range {
     includes(version, withPrereleases) {
       for (const { checks, namesPrerelease } of groups) {
         if (version.prerelease !== '' && !withPrereleases && !namesPrerelease) continue;
-        if (checks.every((check) => check(version))) return true;
+        if (holdAll(checks, version)) return true;
       }
       return false;
     },
   };
+}
+
+/** A loop, because this runs for every tag and `every` would make a closure for each. */
+function holdAll(checks: readonly Check[], version: Version): boolean {
+  for (const check of checks) if (!check(version)) return false;
+  return true;
 }
 
 function unreadable(rest: string, source: string): Error {

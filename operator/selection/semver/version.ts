@@ -18,6 +18,8 @@ export type Precision = 1 | 2 | 3;
 
 /** A decimal of this many digits is an exact JavaScript number. */
 const EXACT_DIGITS = 15;
+/** A decimal of this many digits is a machine integer. */
+const SMALL_DIGITS = 9;
 
 const ZERO = 48;
 const NINE = 57;
@@ -31,6 +33,41 @@ const LOWER_V = 118;
  * are zero.
  */
 export function parseVersion(text: string, least: Precision = 3): Version | undefined {
+  return parsePlainRelease(text) ?? parseAnyVersion(text, least);
+}
+
+/** What nearly every tag is, `1.2.3` or `v1.2.3` with numbers of at most nine digits, at half the cost. */
+function parsePlainRelease(text: string): Version | undefined {
+  const { length } = text;
+  let at = text.charCodeAt(0) === LOWER_V ? 1 : 0;
+  let start = at;
+  let digit = 0;
+  let major = 0;
+  while (at < length && (digit = text.charCodeAt(at) - ZERO) >= 0 && digit <= 9) {
+    major = major * 10 + digit;
+    at += 1;
+  }
+  if (at === start || at - start > SMALL_DIGITS || at >= length || digit !== DOT - ZERO) return undefined;
+  at += 1;
+  start = at;
+  let minor = 0;
+  while (at < length && (digit = text.charCodeAt(at) - ZERO) >= 0 && digit <= 9) {
+    minor = minor * 10 + digit;
+    at += 1;
+  }
+  if (at === start || at - start > SMALL_DIGITS || at >= length || digit !== DOT - ZERO) return undefined;
+  at += 1;
+  start = at;
+  let patch = 0;
+  while (at < length && (digit = text.charCodeAt(at) - ZERO) >= 0 && digit <= 9) {
+    patch = patch * 10 + digit;
+    at += 1;
+  }
+  if (at === start || at - start > SMALL_DIGITS || at !== length) return undefined;
+  return { major, minor, patch, prerelease: '' };
+}
+
+function parseAnyVersion(text: string, least: Precision): Version | undefined {
   let at = text.charCodeAt(0) === LOWER_V ? 1 : 0;
   let major: VersionNumber = 0;
   let minor: VersionNumber = 0;

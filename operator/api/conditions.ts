@@ -36,7 +36,8 @@ export function updateConditions(
         observedGeneration: options.generation,
         lastTransitionTime: before?.status === claim.status ? before.lastTransitionTime : toTimestamp(options.nowMs),
         reason: claim.reason,
-        message: claim.message.slice(0, MAX_MESSAGE_LENGTH),
+        // A cut through the middle of a character would come back changed from the API server.
+        message: claim.message.slice(0, MAX_MESSAGE_LENGTH).toWellFormed(),
       };
     })
     .sort((a, b) => CONDITION_TYPES.indexOf(a.type as ConditionType) - CONDITION_TYPES.indexOf(b.type as ConditionType));

@@ -8,7 +8,7 @@
 //      └─ the policy was edited or deleted ────────────────────────────────────────────────▶ Aborted
 //
 //   Each target: Pending ─▶ Applied ─▶ Healthy | Failed, or from any of the first two: Gone (deleted, created anew),
-//   Contested (another image than `from` and `to`). A finished rollout never changes again.
+//   Contested (somebody else set another image, or took ours back). A finished rollout never changes again.
 //
 // Claim, act, finalise: the claim is a compare-and-set on the rollout's own status, every write to a workload tests the
 // version it was decided on, and the result is recorded last.
@@ -62,6 +62,9 @@ export type RolloutStep =
   | { readonly kind: 'apply'; readonly index: number }
   /** Take the annotations off these targets, write this status, done. */
   | { readonly kind: 'finish'; readonly status: ImageRolloutStatus; readonly release: readonly number[] };
+
+const MAX_MESSAGE_LENGTH = 2048;
+const MAX_TARGET_MESSAGE_LENGTH = 1024;
 
 export function isFinished(status: Pick<ImageRolloutStatus, 'state'> | undefined): boolean {
   return status !== undefined && FINISHED_STATES.includes(status.state);
@@ -167,36 +170,36 @@ function stepApplying(observation: RolloutObservation, status: ImageRolloutStatu
   const { spec, targets, nowMs } = observation;
   const isLate = nowMs >= (parseTimestampMs(status.deadlineTime) ?? Infinity);
   let blocked: number | undefined;
-  const next = spec.targets.map((target, index): RolloutTargetStatus => {
+  const judged = spec.targets.map((target, index): RolloutTargetStatus => {
     const before = targetStatus(status, target, index);
     if (before.state !== 'Pending') return before;
     const live = targets[index]?.live;
+    const wasWritten = hasOurMark(observation.name, before, live);
+    const applied = { ...withoutMessage(before), ...(wasWritten && { appliedTime: toTimestamp(nowMs) }) };
     switch (compareImages(target, live)) {
       case 'gone':
         return { ...before, state: 'Gone', message: `${target.kind} ${target.name} was deleted or created anew` };
       case 'foreign':
-        return { ...before, state: 'Contested', message: describeForeign(target, live) };
+        return { ...applied, state: 'Contested', message: describeForeign(target, live) };
       case 'after':
-        return {
-          ...before,
-          state: 'Applied',
-          ...(live?.rollout === observation.name && { appliedTime: toTimestamp(nowMs) }),
-        };
+        return { ...applied, state: 'Applied' };
       case 'before': {
-        const problem = targets[index]?.writeProblem;
-        if (isLate) return { ...before, state: 'Failed', message: problem ?? 'the image could not be written in time' };
+        // Written and set back before that was on record: writing again would overwrite somebody's decision.
+        if (wasWritten) return { ...applied, state: 'Contested', message: describeForeign(target, live) };
+        const problem = targets[index]?.writeProblem ?? before.message;
+        // The deadline is for writes that are refused. One that a crash prevented is still owed.
+        if (isLate && problem !== undefined) return { ...before, state: 'Failed', message: problem };
         blocked ??= index;
         return problem === undefined ? before : { ...before, message: problem };
       }
     }
   });
-  if (blocked !== undefined) {
-    const isNews = next.some((entry, index) => entry.message !== targetStatus(status, spec.targets[index]!, index).message);
-    // A refused write is recorded once; the caller tries again with back-off.
-    if (isNews && targets[blocked]?.writeProblem !== undefined) {
-      return { kind: 'record', status: describe(observation, { ...status, targets: next, message: next[blocked]?.message ?? status.message }) };
-    }
-    return { kind: 'apply', index: blocked };
+  const hasFailed = judged.some(({ state }) => state === 'Failed');
+  const next = hasFailed ? judged.map(giveUp) : judged;
+  if (blocked !== undefined && !hasFailed) {
+    // Each write is put on record before the next one, a refused write once; the caller tries it again with back-off.
+    const described = describe(observation, { ...status, targets: next, message: next[blocked]?.message ?? status.message });
+    return isDeepStrictEqual(described, status) ? { kind: 'apply', index: blocked } : { kind: 'record', status: described };
   }
   return {
     kind: 'record',
@@ -208,6 +211,19 @@ function stepApplying(observation: RolloutObservation, status: ImageRolloutStatu
       message: `${describeImages(spec)} is written; waiting for the workloads to become healthy`,
     }),
   };
+}
+
+/**
+ * Whether this rollout has written the workload. A mark that was there, on this very version, when the rollout was
+ * claimed is an older rollout's: that of a policy of the same name which was deleted in the middle of its work.
+ */
+function hasOurMark(name: string, before: RolloutTargetStatus, live: Workload | undefined): boolean {
+  return live?.rollout === name && live.metadata.resourceVersion !== before.resourceVersion;
+}
+
+function giveUp(target: RolloutTargetStatus): RolloutTargetStatus {
+  if (target.state !== 'Pending') return target;
+  return { ...target, state: 'Failed', message: 'not written, because another workload could not be written' };
 }
 
 function stepVerifying(observation: RolloutObservation, status: ImageRolloutStatus): RolloutStep {
@@ -244,7 +260,7 @@ function stepVerifying(observation: RolloutObservation, status: ImageRolloutStat
   const progressed: ImageRolloutStatus = { ...status, targets: next };
   if (next.every(({ state }) => state !== 'Applied')) return settle(observation, progressed, isUnproven);
   const waitingFor = next.filter(({ state }) => state === 'Applied').map(({ kind, name, message }) => `${kind} ${name}: ${message ?? 'not healthy yet'}`);
-  const described = describe(observation, { ...progressed, message: waitingFor.join('; ').slice(0, 2048) });
+  const described = describe(observation, { ...progressed, message: waitingFor.join('; ') });
   return isDeepStrictEqual(described, status) ? { kind: 'wait', wakeAtMs: deadlineMs } : { kind: 'record', status: described };
 }
 
@@ -278,19 +294,23 @@ function finish(
   const { suspendedTime: _, ...rest } = status ?? {};
   return {
     kind: 'finish',
-    release: observation.targets.flatMap(({ live }, index) => (live?.rollout === observation.name ? [index] : [])),
+    // What was never claimed was never written: a mark of this name is then another one's.
+    release: observation.targets.flatMap(({ live }, index) =>
+      status?.claim !== undefined && live?.rollout === observation.name ? [index] : [],
+    ),
     status: describe(observation, {
       ...rest,
       state,
-      message: message.slice(0, 2048),
-      endTime: toTimestamp(observation.nowMs),
+      message,
+      // The clock may have jumped back meanwhile.
+      endTime: toTimestamp(Math.max(observation.nowMs, parseTimestampMs(status?.startTime) ?? 0)),
     }),
   };
 }
 
-/** Adds what follows from the state: conditions and the observed generation. */
+/** Adds what follows from the state (conditions and the observed generation) and cuts messages to the schema's size. */
 function describe(observation: RolloutObservation, status: ImageRolloutStatus): ImageRolloutStatus {
-  const message = status.message ?? status.state;
+  const message = cut(status.message ?? status.state, MAX_MESSAGE_LENGTH);
   const claims: ConditionClaim[] = [];
   if (status.state === 'Succeeded') claims.push({ type: 'Ready', status: 'True', reason: 'Succeeded', message });
   else claims.push({ type: 'Ready', status: 'False', reason: status.state, message });
@@ -300,9 +320,20 @@ function describe(observation: RolloutObservation, status: ImageRolloutStatus): 
   }
   return {
     ...status,
+    message,
+    ...(status.targets !== undefined && {
+      targets: status.targets.map((target) =>
+        target.message === undefined ? target : { ...target, message: cut(target.message, MAX_TARGET_MESSAGE_LENGTH) },
+      ),
+    }),
     observedGeneration: observation.generation,
     conditions: updateConditions(observation.status?.conditions, claims, observation),
   };
+}
+
+/** A cut through the middle of a character would come back changed from the API server. */
+function cut(message: string, maxLength: number): string {
+  return message.slice(0, maxLength).toWellFormed();
 }
 
 function targetStatus(status: ImageRolloutStatus, target: RolloutTarget, index: number): RolloutTargetStatus {

@@ -1,6 +1,5 @@
 // ImageRollouts: the move of `ghcr.io/acme/web` from 1.0.0 to 1.1.0 unless a test says otherwise.
 
-import { API_GROUP_VERSION, type ImageRollout } from '../../../operator/api/kinds.ts';
 import type {
   ImageRolloutSpec,
   ImageRolloutStatus,
@@ -8,6 +7,7 @@ import type {
   RolloutTarget,
   RolloutTargetStatus,
 } from '../../../operator/api/image-rollout.ts';
+import { API_GROUP_VERSION, type ImageRollout } from '../../../operator/api/kinds.ts';
 import type { ObjectMeta } from '../../../operator/api/object.ts';
 import { candidate } from './images.ts';
 

@@ -30,12 +30,18 @@ const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes
 /** Creates an authority whose files, and those of all it issues, lie in `directory`; `name` is its file and common name. */
 export async function createAuthority(directory: string, name: string): Promise<CertificateAuthority> {
   await mkdir(directory, { recursive: true });
+  await mustRun([
+    ...['openssl', 'req', '-x509', ...NEW_KEY, '-subj', `/CN=${name}`],
+    ...['-keyout', join(directory, `${name}.key`), '-out', join(directory, `${name}.crt`)],
+    ...['-addext', 'keyUsage=critical,keyCertSign,cRLSign'],
+  ]);
+  return openAuthority(directory, name);
+}
+
+/** An authority that {@link createAuthority} made earlier, perhaps in another process. */
+export async function openAuthority(directory: string, name: string): Promise<CertificateAuthority> {
   const certPath = join(directory, `${name}.crt`);
   const keyPath = join(directory, `${name}.key`);
-  await mustRun([
-    ...['openssl', 'req', '-x509', ...NEW_KEY, '-keyout', keyPath, '-out', certPath],
-    ...['-subj', `/CN=${name}`, '-addext', 'keyUsage=critical,keyCertSign,cRLSign'],
-  ]);
 
   async function issue(file: string, subject: Subject, extensions: readonly string[]): Promise<KeyPair> {
     const issued = { certPath: join(directory, `${file}.crt`), keyPath: join(directory, `${file}.key`) };

@@ -18,7 +18,7 @@ import {
 import { ensureTools } from '../cluster/tools.ts';
 import { freePort } from './ports.ts';
 import { type CommandOptions, type CommandResult, type RunningProcess, runCommand, startProcess } from './processes.ts';
-import { waitFor } from './wait.ts';
+import { GiveUp, waitFor } from './wait.ts';
 
 export interface ControlPlaneOptions {
   /**
@@ -378,20 +378,16 @@ class LocalControlPlane implements ControlPlane {
   }
 
   async #untilReady(running: RunningProcess, probe: () => Promise<RawAnswer>): Promise<void> {
-    const ended = running.ended.then(() => {
-      throw new Error(`${running.name} ended before it was ready:\n${running.logTail()}`);
-    });
-    const ready = waitFor(
+    await waitFor(
       `${running.name} is ready`,
       async () => {
-        if (!running.isRunning()) return true;
+        if (!running.isRunning()) throw new GiveUp(`${running.name} ended before it was ready:\n${running.logTail()}`);
         const { status, body } = await probe();
         if (status !== 200) throw new Error(`${status} ${JSON.stringify(body).slice(0, 500)}`);
         return true;
       },
       { timeoutMs: READY_MS },
     );
-    await Promise.race([ended, ready.then(() => (running.isRunning() ? undefined : ended))]);
   }
 
   async #writeKubeconfig(path: string, subject: Subject): Promise<void> {

@@ -20,6 +20,8 @@ export interface ProcessOptions {
    * its own and no parent death signal. Whoever starts it must record the pid.
    */
   readonly detached?: boolean;
+  /** Open file descriptors of this process that it inherits as 3, 4, ... */
+  readonly descriptors?: readonly number[];
 }
 
 export interface ProcessEnd {
@@ -50,7 +52,7 @@ export async function startProcess(options: ProcessOptions): Promise<RunningProc
   let child: ChildProcess;
   try {
     child = spawn(argv[0] as string, argv.slice(1), {
-      stdio: ['ignore', log, log],
+      stdio: ['ignore', log, log, ...(options.descriptors ?? [])],
       env: { ...process.env, ...options.env },
       detached,
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),

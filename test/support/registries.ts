@@ -14,7 +14,7 @@ import { ensureTools } from '../cluster/tools.ts';
 import { type RunningProcess, startProcess } from './processes.ts';
 import { type ImageOptions, ImagePusher, PUSHER_USER_AGENT } from './registries-image.ts';
 import { TOKEN_ISSUER, TOKEN_SERVICE, TokenServer } from './registries-token.ts';
-import { waitFor } from './wait.ts';
+import { GiveUp, waitFor } from './wait.ts';
 
 export type RegistryAuth = 'none' | 'basic' | 'token';
 
@@ -236,10 +236,7 @@ async function startTokenServer(
 async function listeningAddress(registry: RunningProcess): Promise<string> {
   return waitFor('the registry listens', () => {
     const log = registry.logTail(200);
-    if (!registry.isRunning()) return `ended: ${log}`;
+    if (!registry.isRunning()) throw new GiveUp(`The registry ended before it listened:\n${log}`);
     return /listening on (127\.0\.0\.1:\d+)/.exec(log)?.[1];
-  }).then((found) => {
-    if (found.startsWith('ended: ')) throw new Error(`The registry ended before it listened:\n${found.slice(7)}`);
-    return found;
   });
 }

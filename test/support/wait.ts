@@ -12,10 +12,16 @@ export interface WaitOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Thrown by a probe when what is awaited can never come true: the wait ends at once with this error. */
+export class GiveUp extends Error {
+  override readonly name = 'GiveUp';
+}
+
 type Truthy<T> = Exclude<T, false | 0 | '' | null | undefined>;
 
 /**
- * Calls `probe` until it returns something truthy, and resolves with that. A probe that throws counts as "not yet".
+ * Calls `probe` until it returns something truthy, and resolves with that. A probe that throws counts as "not yet",
+ * unless it throws {@link GiveUp}.
  * Throws when the deadline passes; `what` names the awaited state ("the API server is ready"), the last error is the cause.
  */
 export async function waitFor<T>(
@@ -32,6 +38,7 @@ export async function waitFor<T>(
       if (value) return value as Truthy<T>;
       lastError = undefined;
     } catch (error) {
+      if (error instanceof GiveUp) throw error;
       lastError = error;
     }
     signal?.throwIfAborted();

@@ -62,7 +62,7 @@ image: $(READY) ## Build the container image (IMAGE=, BASE_IMAGE=, BUILDER=)
 
 chart: $(READY) ## Lint the chart and package it into dist/
 	@mkdir -p dist
-	@helm=$$(node test/cluster/cli.ts tool helm) && "$$helm" lint --strict charts/slipway && \
+	@helm=$$(node test/cluster/cli.ts tools helm | cut -f2) && "$$helm" lint --strict charts/slipway && \
 	  "$$helm" package charts/slipway --destination dist
 
 ##@ A cluster of your own

@@ -1,11 +1,8 @@
-// Writes docs/metrics.md from the declarations in operator/telemetry/metrics.ts. With --check nothing is written, and the
-// exit code says whether the file is in step.
+// docs/metrics.md, from the declarations in operator/telemetry/metrics.ts.
 
-import { readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { METRICS, type MetricDeclaration } from '../operator/telemetry/metrics.ts';
+import { GENERATED_MARK, type GeneratedFile } from './generated-file.ts';
 
-const PATH = 'docs/metrics.md';
 const SECTIONS: readonly { readonly title: string; readonly prefix: RegExp }[] = [
   { title: 'Registries', prefix: /^slipway_registry_/ },
   { title: 'Reconciling', prefix: /^slipway_(reconcile|queue)_/ },
@@ -13,7 +10,7 @@ const SECTIONS: readonly { readonly title: string; readonly prefix: RegExp }[] =
   { title: 'Operator', prefix: /^slipway_/ },
 ];
 
-const INTRODUCTION = `<!-- Generated from operator/telemetry/metrics.ts by \`make generate\`. Do not edit. -->
+const INTRODUCTION = `<!-- ${GENERATED_MARK} -->
 # Metrics
 
 The operator serves Prometheus metrics on \`/metrics\`, port 8080 (\`server.metricsPort\`). Labels take few values: tags,
@@ -36,27 +33,12 @@ function row({ name, kind, labels, help }: MetricDeclaration): string {
   return `| \`${name}\` | ${kind} | ${labels.map((label) => `\`${label}\``).join(', ')} | ${help} |`;
 }
 
-export function metricsPage(): string {
+export function generateMetricsPage(): readonly GeneratedFile[] {
   const remaining = new Set<MetricDeclaration>(Object.values(METRICS));
   const sections = SECTIONS.map(({ title, prefix }) => {
     const own = [...remaining].filter(({ name }) => prefix.test(name));
     for (const declaration of own) remaining.delete(declaration);
     return `\n## ${title}\n\n| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n${own.map(row).join('\n')}\n`;
   });
-  return INTRODUCTION + sections.join('');
+  return [{ path: 'docs/metrics.md', content: INTRODUCTION + sections.join('') }];
 }
-
-async function main(): Promise<void> {
-  const path = join(import.meta.dirname, '..', PATH);
-  const page = metricsPage();
-  if ((await readFile(path, 'utf8').catch(() => '')) === page) return;
-  if (process.argv.includes('--check')) {
-    console.error(`Not in step with the declarations, run make generate:\n  ${PATH}`);
-    process.exitCode = 1;
-    return;
-  }
-  await writeFile(path, page);
-  console.log(`generated ${PATH}`);
-}
-
-if (import.meta.main) await main();

@@ -7,6 +7,7 @@ import { format, resolveConfig } from 'prettier';
 import { generateChartSchema } from './generate-chart-schema.ts';
 import { generateConfigurationReference } from './generate-configuration-reference.ts';
 import { generateChartCrds, generateCrds } from './generate-crds.ts';
+import { generateMetricsPage } from './generate-metrics-docs.ts';
 import { generateReference } from './generate-reference.ts';
 import { GENERATED_MARK, type GeneratedFile } from './generated-file.ts';
 
@@ -16,6 +17,7 @@ const GENERATORS: readonly (() => readonly GeneratedFile[])[] = [
   generateChartSchema,
   generateReference,
   generateConfigurationReference,
+  generateMetricsPage,
 ];
 
 const root = join(import.meta.dirname, '..');

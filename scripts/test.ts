@@ -186,6 +186,8 @@ async function main(): Promise<void> {
     env: {
       ...process.env,
       ...leftovers.environment,
+      // Several of the checks keep their compiled code, by default in a temporary folder that nobody removes.
+      NODE_COMPILE_CACHE: join(root, 'node_modules/.cache/node'),
       ...(isatty(2) && { FORCE_COLOR: '1' }),
       PATH: `${join(root, 'node_modules/.bin')}:${process.env['PATH'] ?? ''}`,
     },

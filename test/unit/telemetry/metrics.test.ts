@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { METRICS, Metrics, type MetricDeclaration, type MetricsOptions } from '../../../operator/telemetry/metrics.ts';
-import { metricsPage } from '../../../scripts/generate-metrics-docs.ts';
+import { generateMetricsPage } from '../../../scripts/generate-metrics-docs.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 
 function metrics(overrides: Partial<MetricsOptions> = {}): Metrics {
@@ -39,7 +39,9 @@ describe('METRICS', () => {
   });
 
   it.each(DECLARATIONS)('documents $name', ({ name }) => {
-    expect(metricsPage().split(`\`${name}\` |`)).toHaveLength(2);
+    const [page] = generateMetricsPage();
+
+    expect(page?.content.split(`\`${name}\` |`)).toHaveLength(2);
   });
 });
 

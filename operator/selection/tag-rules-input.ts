@@ -32,11 +32,14 @@ export interface DirectionInput {
 /** What is wrong with `spec.tags`. `field` is the path below `tags`, for example `['semver', 'range']`. */
 export class TagRulesError extends TerminalError {
   readonly field: readonly (string | number)[];
+  /** The message without the field's name in front. */
+  readonly problem: string;
 
   constructor(code: TagRulesErrorCode, field: readonly (string | number)[], problem: string, cause?: unknown) {
     const name = field.map((part) => (typeof part === 'number' ? `[${part}]` : `.${part}`)).join('');
     super(`tags${name}: ${problem}`, { code, cause });
     this.field = field;
+    this.problem = problem;
   }
 }
 

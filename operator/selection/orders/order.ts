@@ -1,12 +1,12 @@
 // What an order of tags is. Adding one: a file here, a line in index.ts, a member of `spec.tags`.
 
-import type { Digest } from '../../image/digest.ts';
 import type { Refusal } from '../rejection.ts';
 
-/** When an image was built, as it says itself. `digest` tells an alias of one image from two images of one second. */
+/** When an image was built, as it says itself. */
 export interface Creation {
   readonly timeMs: number;
-  readonly digest: Digest;
+  /** Which image it is, by digest: tells two names of one image from two images of one second. */
+  readonly digest: string;
 }
 
 /** What an order may look at besides the tag. */

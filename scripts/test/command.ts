@@ -1,6 +1,7 @@
 // Runs one command of the test run in a process group of its own, so that it can be ended with everything it started.
 
 import { spawn } from 'node:child_process';
+import type { Writable } from 'node:stream';
 
 export interface CommandOptions {
   readonly cwd: string;
@@ -9,6 +10,8 @@ export interface CommandOptions {
   readonly signal: AbortSignal;
   /** Sees every line of stderr. */
   readonly onLine?: (line: string) => void;
+  /** Where stderr goes. Default: our own. */
+  readonly stderr?: Writable;
 }
 
 /** Exit code; 124 when the deadline passed, as of timeout(1), and 130 when the run was interrupted. */
@@ -24,7 +27,7 @@ export async function runCommand(
   });
   let rest = '';
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-    process.stderr.write(text);
+    (options.stderr ?? process.stderr).write(text);
     const lines = (rest + text).split('\n');
     rest = lines.pop() ?? '';
     for (const line of lines) options.onLine?.(line);

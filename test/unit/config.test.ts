@@ -1,5 +1,6 @@
 import { rootCertificates } from 'node:tls';
 import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
 import * as z from 'zod';
 import { loadConfig, parseConfig, type Config, type ConfigInput } from '../../operator/config.ts';
 import { configFileSchema } from '../../operator/config/schema.ts';
@@ -213,6 +214,28 @@ describe('parseConfig', () => {
     { when: 'it is huge', text: `#${'x'.repeat(2 ** 20)}`, want: /^c: it is longer than 1 MiB/ },
   ])('says line, column, field and remedy when $when', ({ text, want }) => {
     expect(problems(() => parseConfig(text, 'c'))).toEqual([expect.stringMatching(want)]);
+  });
+
+  it('takes or refuses any text, and never fails otherwise', () => {
+    const field = fc.constantFrom(...Object.keys(configFileSchema.shape), 'docker.io', 'level', 'healthPort');
+    const tree = fc.letrec((tie) => ({
+      value: fc.oneof({ maxDepth: 4 }, fc.jsonValue(), fc.dictionary(field, tie('value'))),
+    })).value;
+    const text = fc.oneof(
+      fc.string({ unit: 'binary' }),
+      tree.map((value) => JSON.stringify(value)),
+    );
+
+    fc.assert(
+      fc.property(text, (yaml) => {
+        try {
+          expect(parseConfig(yaml, 'c').server.healthPort).toBeGreaterThanOrEqual(0);
+        } catch (thrown) {
+          expect(thrown).toMatchObject({ code: 'InvalidConfiguration', message: expect.stringMatching(/^c:/) });
+        }
+      }),
+      { numRuns: 500 },
+    );
   });
 
   it('names every problem at once, in the order of the file', () => {

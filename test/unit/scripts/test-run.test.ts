@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { runCommand } from '../../../scripts/test/command.ts';
 import { Leftovers } from '../../../scripts/test/leftovers.ts';
@@ -82,6 +83,7 @@ describe('runCommand', () => {
       cwd: import.meta.dirname,
       env: process.env,
       deadlineMs: 10_000,
+      stderr: new PassThrough().resume(),
       signal: new AbortController().signal,
       ...options,
     });

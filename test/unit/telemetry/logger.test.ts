@@ -1,6 +1,7 @@
 import { Writable } from 'node:stream';
 import { inspect } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
 import { TransientError } from '../../../operator/errors.ts';
 import { createLogger, silentLogger, type LogFields, type LogLevel } from '../../../operator/telemetry/logger.ts';
 import { Redacted } from '../../../operator/telemetry/redaction.ts';
@@ -107,6 +108,28 @@ describe('createLogger', () => {
     const line = logged({ text: 'x'.repeat(1_000_000) });
 
     expect(line['text']).toHaveLength(8_193);
+  });
+
+  it('writes one line of JSON whatever it is given, and no secret in it', () => {
+    const secret = fc.constant(new Redacted('hunter2'));
+    const value = fc.oneof(
+      secret,
+      fc.anything({ withBigInt: true, withDate: true, withMap: true, withSet: true, withTypedArray: true }),
+      fc.dictionary(fc.string(), fc.oneof(secret, fc.anything())),
+    );
+
+    fc.assert(
+      fc.property(fc.dictionary(fc.string(), value), (fields) => {
+        const lines: string[] = [];
+
+        loggerInto(lines).info('Promoting candidate', fields);
+
+        expect(lines).toHaveLength(1);
+        expect(lines[0]).toMatch(/^[^\n]+\n$/);
+        expect(JSON.parse(lines[0] ?? '')).toMatchObject({ level: 'info', message: 'Promoting candidate' });
+        expect(lines[0]).not.toContain('hunter2');
+      }),
+    );
   });
 
   it('adds the fields of child loggers, the nearest winning', () => {

@@ -20,7 +20,8 @@ export interface ImageReference {
   readonly digest?: Digest;
 }
 
-const HOST = /^(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[a-fA-F0-9:]+\])(?::[0-9]{1,5})?$/;
+const HOST =
+  /^(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[a-fA-F0-9:]+\])(?::[0-9]{1,5})?$/;
 const PATH = /^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*$/;
 const DOCKER_HUB = 'docker.io';
 const MAX_NAME_LENGTH = 255;
@@ -37,12 +38,19 @@ function canonicalHost(host: string): string {
     : lower;
 }
 
+/** Not so: a port above 65535, and what a URL takes for an address though it looks like a name (`a.1`, `0x7f.1`). */
+function isUsableInUrl(host: string): boolean {
+  const url = URL.parse(`https://${host}`);
+  return url !== null && (host.startsWith('[') || url.hostname === host.replace(/:[0-9]+$/, ''));
+}
+
 /**
  * A repository without tag and digest: `nginx`, `ghcr.io/acme/web`, `localhost:5000/app`.
  * Throws TerminalError `InvalidImage` with what to write instead.
  */
 export function parseRepository(text: string): Repository {
-  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) throw invalid(text, 'leave out the scheme, write for example ghcr.io/acme/web');
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text))
+    throw invalid(text, 'leave out the scheme, write for example ghcr.io/acme/web');
   if (text.includes('@')) {
     throw invalid(text, 'write host/path without credentials and without a digest, for example ghcr.io/acme/web');
   }
@@ -53,10 +61,11 @@ export function parseRepository(text: string): Repository {
   const rest = namesHost ? text.slice(slash + 1) : text;
   const path = host === DOCKER_HUB && rest !== '' && !rest.includes('/') ? `library/${rest}` : rest;
   if (/:[^/]*$/.test(rest)) throw invalid(text, 'write the repository without a tag, for example ghcr.io/acme/web');
-  if (!HOST.test(host) || Number(/:([0-9]+)$/.exec(host)?.[1] ?? 1) > 65535) throw invalid(text, 'the host is malformed');
+  if (!HOST.test(host) || !isUsableInUrl(host)) throw invalid(text, 'the host is malformed');
   if (path !== path.toLowerCase()) throw invalid(text, 'the path must be in lower case');
   if (!PATH.test(path)) throw invalid(text, 'write host/path, for example ghcr.io/acme/web');
-  if (host.length + 1 + path.length > MAX_NAME_LENGTH) throw invalid(text, `it is longer than ${MAX_NAME_LENGTH} characters`);
+  if (host.length + 1 + path.length > MAX_NAME_LENGTH)
+    throw invalid(text, `it is longer than ${MAX_NAME_LENGTH} characters`);
   return { host, path };
 }
 
@@ -65,7 +74,8 @@ export function parseImage(text: string): ImageReference {
   const at = text.indexOf('@');
   const name = at === -1 ? text : text.slice(0, at);
   const digestText = at === -1 ? undefined : text.slice(at + 1);
-  if (digestText !== undefined && !isDigest(digestText)) throw invalid(text, 'the digest must be sha256:<64 hex digits>');
+  if (digestText !== undefined && !isDigest(digestText))
+    throw invalid(text, 'the digest must be sha256:<64 hex digits>');
   const colon = name.lastIndexOf(':');
   const hasTag = colon > name.lastIndexOf('/');
   const tagText = hasTag ? name.slice(colon + 1) : undefined;

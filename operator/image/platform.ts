@@ -13,14 +13,17 @@ export interface Platform {
 
 const ARCHITECTURE_ALIASES: Readonly<Record<string, string>> = { x86_64: 'amd64', 'x86-64': 'amd64', aarch64: 'arm64' };
 
+/** What an architecture means when no variant is named. */
+const DEFAULT_VARIANTS: Readonly<Record<string, string>> = { amd64: 'v1', arm: 'v7', arm64: 'v8' };
+
 /** A platform in its normal form, so that equal platforms are equal strings when formatted. */
 export function normalizePlatform(os: string, architecture: string, variant?: string): Platform {
   const arch = ARCHITECTURE_ALIASES[architecture.toLowerCase()] ?? architecture.toLowerCase();
-  const isDefaultVariant = (arch === 'arm64' && variant === 'v8') || (arch === 'arm' && variant === 'v7') || variant === '';
+  const kind = variant?.toLowerCase() ?? '';
   return {
     os: os.toLowerCase(),
     architecture: arch,
-    ...(variant !== undefined && !isDefaultVariant && { variant: variant.toLowerCase() }),
+    ...(kind !== '' && kind !== DEFAULT_VARIANTS[arch] && { variant: kind }),
   };
 }
 
@@ -28,9 +31,12 @@ export function normalizePlatform(os: string, architecture: string, variant?: st
 export function parsePlatform(text: string): Platform {
   const [os, architecture, variant, ...more] = text.split('/');
   if (!os || !architecture || more.length > 0) {
-    throw new TerminalError(`${JSON.stringify(text)} is not a platform: write os/architecture, for example linux/amd64`, {
-      code: 'InvalidPlatform',
-    });
+    throw new TerminalError(
+      `${JSON.stringify(text)} is not a platform: write os/architecture, for example linux/amd64`,
+      {
+        code: 'InvalidPlatform',
+      },
+    );
   }
   return normalizePlatform(os, architecture, variant);
 }

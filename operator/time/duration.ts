@@ -8,14 +8,14 @@ const SHAPE = /^(?:[0-9]+(?:h|m|s))+$/;
 
 /** Milliseconds of a duration such as `1h30m`. Throws TerminalError `InvalidDuration` for anything else. */
 export function parseDurationMs(text: string): number {
-  if (!SHAPE.test(text)) {
+  let totalMs = SHAPE.test(text) ? 0 : NaN;
+  for (const [, amount, unit] of text.matchAll(/([0-9]+)(h|m|s)/g)) {
+    totalMs += Number(amount) * UNIT_MS[unit as keyof typeof UNIT_MS];
+  }
+  if (!Number.isSafeInteger(totalMs)) {
     throw new TerminalError(`${JSON.stringify(text)} is not a duration: write for example 90s, 5m or 1h30m`, {
       code: 'InvalidDuration',
     });
-  }
-  let totalMs = 0;
-  for (const [, amount, unit] of text.matchAll(/([0-9]+)(h|m|s)/g)) {
-    totalMs += Number(amount) * UNIT_MS[unit as keyof typeof UNIT_MS];
   }
   return totalMs;
 }

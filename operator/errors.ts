@@ -1,6 +1,8 @@
 // The two kinds of failure a reconciler can meet. Transient: the same call may work later, so back off. Terminal: only
 // a changed input helps, so tell the user and wait. A closed gate or a skipped tag is a value, never an error.
 
+import { inspect } from 'node:util';
+
 interface SlipwayErrorOptions {
   readonly code: string;
   readonly cause?: unknown;
@@ -32,5 +34,7 @@ export class TerminalError extends SlipwayError {}
 
 /** Any thrown value as an Error, so that callers can read `message` and `cause`. */
 export function toError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(String(thrown));
+  if (thrown instanceof Error) return thrown;
+  // Not String() for objects: it says `[object Object]`, and throws for one without a prototype.
+  return new Error(typeof thrown === 'object' && thrown !== null ? inspect(thrown, { depth: 1 }) : String(thrown));
 }

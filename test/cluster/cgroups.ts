@@ -27,20 +27,27 @@ function isUnified(): boolean {
 export async function createCgroup(name: string): Promise<void> {
   for (const tree of trees()) {
     const path = join(tree, name);
+    if (isUnified()) await passOn(tree);
     await mkdir(path, { recursive: true });
+    if (isUnified()) {
+      await passOn(path);
+      continue;
+    }
     // A cpuset is born empty in version 1, and nothing can run in it.
     for (const file of ['cpuset.cpus', 'cpuset.mems']) {
-      if (!isUnified() && existsSync(join(tree, file)))
-        await writeFile(join(path, file), readFileSync(join(tree, file)));
-    }
-    if (isUnified()) {
-      const controllers = readFileSync(join(path, 'cgroup.controllers'), 'utf8').trim().split(/\s+/).filter(Boolean);
-      await writeFile(
-        join(path, 'cgroup.subtree_control'),
-        controllers.map((controller) => `+${controller}`).join(' '),
-      );
+      if (existsSync(join(tree, file))) await writeFile(join(path, file), readFileSync(join(tree, file)));
     }
   }
+}
+
+/** Version 2: a group has only the controllers that its parent passes on. */
+async function passOn(path: string): Promise<void> {
+  const words = (file: string): readonly string[] =>
+    readFileSync(join(path, file), 'utf8').trim().split(/\s+/).filter(Boolean);
+  const passed = words('cgroup.subtree_control');
+  const missing = words('cgroup.controllers').filter((controller) => !passed.includes(controller));
+  if (missing.length === 0) return;
+  await writeFile(join(path, 'cgroup.subtree_control'), missing.map((controller) => `+${controller}`).join(' '));
 }
 
 /** Removes `/<name>` and all groups below it, in every tree. Their processes must have been killed. */

@@ -8,7 +8,7 @@ import { type Cluster, attachCluster, startCluster } from './cluster.ts';
 import { clusterNames, isAlive, readState, removeCluster, sweepDeadClusters } from './state.ts';
 import { ensureTools, TOOL_NAMES, type ToolName } from './tools.ts';
 
-const DEFAULT_NAME = 'slipway';
+const DEFAULT_NAME = 'dev';
 
 function say(text: string): void {
   process.stdout.write(`${text}\n`);
@@ -105,6 +105,15 @@ program
   .action(async (names: readonly ToolName[]) => {
     const paths = await ensureTools(names.length > 0 ? names : TOOL_NAMES);
     for (const [name, path] of Object.entries(paths)) say(`${name}\t${path}`);
+  });
+
+program
+  .command('tool')
+  .description('build or install one program if it is missing, and print its path alone')
+  .argument('<tool>', 'its name', (text: string) => parseTool(text))
+  .action(async (names: readonly ToolName[]) => {
+    const paths = await ensureTools(names);
+    say(Object.values(paths).join(''));
   });
 
 await program.parseAsync().catch((error: unknown) => {

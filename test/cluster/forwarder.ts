@@ -4,6 +4,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { Sandbox } from './sandbox.ts';
 
 export interface ForwarderOptions {
@@ -24,7 +25,7 @@ export async function startForwarder(sandbox: Sandbox, options: ForwarderOptions
   await sandbox.start({
     name: 'forwarder',
     command: process.execPath,
-    args: [join(import.meta.dirname, 'forward.ts'), ...targets],
+    args: [fileURLToPath(new URL('./forward.ts', import.meta.url)), ...targets],
     logPath: join(directory, 'logs', 'forwarder.log'),
     detached,
     descriptors: servers.map(descriptorOf),

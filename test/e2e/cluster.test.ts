@@ -94,7 +94,7 @@ describe('startCluster', () => {
     );
   }, STARTS_WITHIN_MS);
 
-  afterAll(() => cluster?.stop(), 60_000);
+  afterAll(() => cluster.stop(), 60_000);
 
   const webImage = () => ({
     layers: [

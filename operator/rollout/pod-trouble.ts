@@ -58,7 +58,7 @@ function describeContainer({ state, lastState }: TroubledContainer): string | un
   const waiting = state?.waiting;
   if (waiting?.reason !== undefined && !ORDINARY.has(waiting.reason)) {
     // "back-off 40s restarting failed container" says nothing that the exit does not, and changes with every restart.
-    const detail = exit ?? (waiting.reason === 'CrashLoopBackOff' ? undefined : waiting.message);
+    const detail = waiting.reason === 'CrashLoopBackOff' ? exit : (waiting.message ?? exit);
     return detail === undefined ? waiting.reason : `${waiting.reason}: ${detail}`;
   }
   return state?.running === undefined ? exit : undefined;

@@ -128,7 +128,9 @@ export class Authenticator {
     const asked = readActions(challenge.parameters.get('scope'), repository);
     const actions = [...new Set(['pull', ...(before?.actions ?? []), ...asked])].sort();
     this.#lessons.set(key, { scheme, actions });
-    this.#tokens.delete(tokenKey(target, scheme, actions));
+    // Another request may have fetched a token since this one was sent: only the one that was refused is dropped.
+    const token = tokenKey(target, scheme, actions);
+    if (sent !== undefined && sent.header === `Bearer ${this.#tokens.peek(token)?.value}`) this.#tokens.delete(token);
     const isNews =
       before === undefined || !isSameScheme(before.scheme, scheme) || before.actions.join() !== actions.join();
     return isNews || sent?.kind !== 'bearer' || !sent.isFresh;

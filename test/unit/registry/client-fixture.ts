@@ -23,7 +23,7 @@ export interface ClientFixture {
   readonly listings: RegistryListingRecord[];
 }
 
-export interface ClientFixtureOptions extends Partial<Omit<RegistryClientOptions, 'hosts' | 'resolve'>> {
+export interface ClientFixtureOptions extends Partial<Omit<RegistryClientOptions, 'hosts'>> {
   readonly hosts?: Readonly<Record<string, HostConfig>>;
   /** Host name → addresses. Names that are not here do not exist. */
   readonly names?: Readonly<Record<string, readonly string[]>>;
@@ -40,7 +40,8 @@ export function createClient(options: ClientFixtureOptions = {}): ClientFixture 
     observer: { onRequest: (record) => requests.push(record), onListing: (record) => listings.push(record) },
     resolve: (hostname) => {
       const addresses = names[hostname];
-      if (addresses === undefined) return Promise.reject(Object.assign(new Error('no such name'), { code: 'ENOTFOUND' }));
+      if (addresses === undefined)
+        return Promise.reject(Object.assign(new Error('no such name'), { code: 'ENOTFOUND' }));
       return Promise.resolve(addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 }) as const));
     },
     hosts: new Map(Object.entries(hosts)),
@@ -71,14 +72,23 @@ export async function startPair(
 
 /** The login that scripted registries accept, for one host. */
 export function loginFor(host: string, overrides: Partial<RegistryCredential> = {}): RegistryCredential {
-  return { key: `key of ${host}`, username: LOGIN.username, password: new Redacted<string>(LOGIN.password), host, secretName: 'pull', ...overrides };
+  return {
+    key: `key of ${host}`,
+    username: LOGIN.username,
+    password: new Redacted<string>(LOGIN.password),
+    host,
+    secretName: 'pull',
+    ...overrides,
+  };
 }
 
 /** A signal that never aborts. */
 export const never = new AbortController().signal;
 
 /** What a promise rejects with; fails the test when it does not. */
-export async function rejection(promise: Promise<unknown>): Promise<Error & { readonly code?: string; readonly retryAfterMs?: number }> {
+export async function rejection(
+  promise: Promise<unknown>,
+): Promise<Error & { readonly code?: string; readonly retryAfterMs?: number }> {
   try {
     await promise;
   } catch (thrown) {

@@ -7,7 +7,9 @@ import { createClient, never, rejection, startPair } from './client-fixture.ts';
 describe('RegistryClient.listTags', () => {
   it('returns distinct tags in byte order, however the registry lists them (R6)', async () => {
     const { client, registry, repository } = await startPair();
-    registry.script((_, response) => (sendJson(response, 200, { tags: ['v2', 'V1', 'latest', '_x', 'v10', 'v2'] }), true));
+    registry.script(
+      (_, response) => (sendJson(response, 200, { tags: ['v2', 'V1', 'latest', '_x', 'v10', 'v2'] }), true),
+    );
 
     const tags = await client.listTags(repository, {}, never);
 
@@ -114,7 +116,12 @@ describe('RegistryClient.listTags', () => {
 
   it('ends an endless chain of pages that bring nothing new (R4)', async () => {
     const { client, registry, repository } = await startPair();
-    registry.script((_, response) => (sendJson(response, 200, { tags: ['a'] }, { link: `<?last=${registry.requests.length}>; rel="next"` }), true));
+    registry.script(
+      (_, response) => (
+        sendJson(response, 200, { tags: ['a'] }, { link: `<?last=${registry.requests.length}>; rel="next"` }),
+        true
+      ),
+    );
 
     await expect(client.listTags(repository, {}, never)).rejects.toMatchObject({ code: 'TagListTruncated' });
     expect(registry.count('list')).toBeLessThan(20);
@@ -134,7 +141,10 @@ describe('RegistryClient.listTags', () => {
 
   it('refuses more tags than it is willing to keep (R4)', async () => {
     const { client, registry, repository } = await startPair({ client: { limits: { tags: 99 } } });
-    registry.setTags('acme/web', Array.from({ length: 100 }, (_, at) => `v${at}`));
+    registry.setTags(
+      'acme/web',
+      Array.from({ length: 100 }, (_, at) => `v${at}`),
+    );
 
     await expect(client.listTags(repository, {}, never)).rejects.toMatchObject({ code: 'TagListTruncated' });
   });
@@ -154,7 +164,10 @@ describe('RegistryClient.listTags', () => {
 
   it('refuses a page that is too large (R4)', async () => {
     const { client, registry, repository } = await startPair({ client: { limits: { tagPageBytes: 10_000 } } });
-    registry.setTags('acme/web', Array.from({ length: 1_000 }, (_, at) => `version-${at}`));
+    registry.setTags(
+      'acme/web',
+      Array.from({ length: 1_000 }, (_, at) => `version-${at}`),
+    );
 
     await expect(client.listTags(repository, {}, never)).rejects.toMatchObject({ code: 'InvalidResponse' });
   });
@@ -237,7 +250,14 @@ describe('RegistryClient.listTagsSince', () => {
       registry.hasEtags = hasEtags;
       registry.pageSize = 2;
       let listing;
-      for (const tags of [['b', 'c', 'd'], ['b', 'c', 'e'], ['a', 'c', 'e'], ['a', 'c'], ['a', 'c', 'e', 'f', 'g'], ['a']]) {
+      for (const tags of [
+        ['b', 'c', 'd'],
+        ['b', 'c', 'e'],
+        ['a', 'c', 'e'],
+        ['a', 'c'],
+        ['a', 'c', 'e', 'f', 'g'],
+        ['a'],
+      ]) {
         registry.setTags('acme/web', tags);
 
         listing = await client.listTagsSince(repository, {}, listing, never);
@@ -258,7 +278,10 @@ describe('RegistryClient.listTagsSince', () => {
     const after = await client.listTagsSince(repository, {}, before, never);
 
     expect(after).toBe(before);
-    expect(requests).toMatchObject([{ outcome: '304', bytes: 0 }, { outcome: '304', bytes: 0 }]);
+    expect(requests).toMatchObject([
+      { outcome: '304', bytes: 0 },
+      { outcome: '304', bytes: 0 },
+    ]);
   });
 
   it('does not accept a 304 that it did not ask for', async () => {
@@ -271,7 +294,10 @@ describe('RegistryClient.listTagsSince', () => {
   it('lets a list be compressed', async () => {
     const { client, registry, repository, requests } = await startPair();
     registry.compresses = true;
-    registry.setTags('acme/web', Array.from({ length: 1_000 }, (_, at) => `version-${at}`));
+    registry.setTags(
+      'acme/web',
+      Array.from({ length: 1_000 }, (_, at) => `version-${at}`),
+    );
 
     expect(await client.listTags(repository, {}, never)).toHaveLength(1_000);
     expect(requests.at(-1)?.bytes).toBeLessThan(6_000);
@@ -308,11 +334,15 @@ describe('a client', () => {
 
   it('asks a mirror instead, without a login', async () => {
     const { registry } = await startPair();
-    const { client } = createClient({ hosts: { 'docker.io': { mirror: registry.host }, [registry.host]: { insecure: true } } });
+    const { client } = createClient({
+      hosts: { 'docker.io': { mirror: registry.host }, [registry.host]: { insecure: true } },
+    });
     registry.setTags('library/nginx', ['1.29']);
     const credential = { key: 'k', username: 'u', password: { reveal: () => 'p' } as never };
 
-    expect(await client.listTags({ host: 'docker.io', path: 'library/nginx' }, { credential }, never)).toEqual(['1.29']);
+    expect(await client.listTags({ host: 'docker.io', path: 'library/nginx' }, { credential }, never)).toEqual([
+      '1.29',
+    ]);
     expect(registry.requests.at(-1)?.authorization).toBeUndefined();
   });
 });

@@ -34,9 +34,19 @@ describe('RegistryClient.headManifest', () => {
   });
 
   it.each([
-    { when: 'the repository is gone', status: 404, body: { errors: [{ code: 'NAME_UNKNOWN' }] }, code: 'RepositoryNotFound' },
+    {
+      when: 'the repository is gone',
+      status: 404,
+      body: { errors: [{ code: 'NAME_UNKNOWN' }] },
+      code: 'RepositoryNotFound',
+    },
     { when: 'the 404 does not say what is missing', status: 404, body: {}, code: 'RepositoryNotFound' },
-    { when: 'Harbor does not find the repository', status: 404, body: { errors: [{ code: 'NOT_FOUND', message: 'repository a not found' }] }, code: 'RepositoryNotFound' },
+    {
+      when: 'Harbor does not find the repository',
+      status: 404,
+      body: { errors: [{ code: 'NOT_FOUND', message: 'repository a not found' }] },
+      code: 'RepositoryNotFound',
+    },
     { when: 'it answers 403', status: 403, body: {}, code: 'Forbidden' },
     { when: 'it answers 500', status: 500, body: {}, code: 'Unavailable' },
     { when: 'it answers 410', status: 410, body: {}, code: 'InvalidResponse' },
@@ -49,26 +59,45 @@ describe('RegistryClient.headManifest', () => {
 
   it('does not say that a tag is gone when an HTML page says 404', async () => {
     const { client, registry, repository } = await startPair();
-    registry.script((_, response) => (response.writeHead(404, { 'content-type': 'text/html' }).end('<html>Not here</html>'), true));
+    registry.script(
+      (_, response) => (response.writeHead(404, { 'content-type': 'text/html' }).end('<html>Not here</html>'), true),
+    );
 
     const error = await rejection(client.headManifest(repository, v1, {}, never));
 
-    expect(error).toMatchObject({ code: 'RepositoryNotFound', message: expect.stringContaining('(an HTML page, not a registry)') as unknown });
+    expect(error).toMatchObject({
+      code: 'RepositoryNotFound',
+      message: expect.stringContaining('(an HTML page, not a registry)') as unknown,
+    });
   });
 
   it("understands Harbor's word for a missing tag", async () => {
     const { client, registry, repository } = await startPair();
-    registry.script((_, response) => (sendJson(response, 404, { errors: [{ code: 'NOT_FOUND', message: 'artifact acme/web:v1 not found' }] }), true));
+    registry.script(
+      (_, response) => (
+        sendJson(response, 404, { errors: [{ code: 'NOT_FOUND', message: 'artifact acme/web:v1 not found' }] }),
+        true
+      ),
+    );
 
     expect(await client.headManifest(repository, v1, {}, never)).toBeUndefined();
   });
 
   it.each([
     { when: 'names no digest', headers: { 'content-type': MEDIA_TYPES.oci.manifest } },
-    { when: 'names a digest of another kind', headers: { 'content-type': MEDIA_TYPES.oci.manifest, 'docker-content-digest': 'sha512:abc' } },
-    { when: 'names two digests', headers: { 'content-type': MEDIA_TYPES.oci.manifest, 'docker-content-digest': [OTHER, OTHER.replace('0', '1')] } },
+    {
+      when: 'names a digest of another kind',
+      headers: { 'content-type': MEDIA_TYPES.oci.manifest, 'docker-content-digest': 'sha512:abc' },
+    },
+    {
+      when: 'names two digests',
+      headers: { 'content-type': MEDIA_TYPES.oci.manifest, 'docker-content-digest': [OTHER, OTHER.replace('0', '1')] },
+    },
     { when: 'names no media type', headers: { 'docker-content-digest': OTHER } },
-    { when: 'names a media type that is not a manifest', headers: { 'docker-content-digest': OTHER, 'content-type': 'text/html' } },
+    {
+      when: 'names a media type that is not a manifest',
+      headers: { 'docker-content-digest': OTHER, 'content-type': 'text/html' },
+    },
   ])('reads and hashes the manifest when the answer $when', async ({ headers }) => {
     const { client, registry, repository } = await startPair();
     const digest = registry.push('acme/web', 'v1');
@@ -88,7 +117,12 @@ describe('RegistryClient.headManifest', () => {
   it('refuses an answer for another digest than was asked for (R9)', async () => {
     const { client, registry, repository } = await startPair();
     const digest = registry.push('acme/web', 'v1');
-    registry.script((_, response) => (response.writeHead(200, { 'docker-content-digest': OTHER, 'content-type': MEDIA_TYPES.oci.manifest }).end(), true));
+    registry.script(
+      (_, response) => (
+        response.writeHead(200, { 'docker-content-digest': OTHER, 'content-type': MEDIA_TYPES.oci.manifest }).end(),
+        true
+      ),
+    );
 
     await expect(client.headManifest(repository, digest, {}, never)).rejects.toMatchObject({ code: 'InvalidResponse' });
   });
@@ -102,7 +136,11 @@ describe('RegistryClient.getManifest', () => {
     const { descriptor, manifest } = await client.getManifest(repository, v1, {}, never);
 
     expect(descriptor.digest).toBe(digest);
-    expect(manifest).toMatchObject({ kind: 'image', annotations: { a: 'b' }, config: { mediaType: MEDIA_TYPES.oci.config } });
+    expect(manifest).toMatchObject({
+      kind: 'image',
+      annotations: { a: 'b' },
+      config: { mediaType: MEDIA_TYPES.oci.config },
+    });
   });
 
   it.each([
@@ -113,14 +151,20 @@ describe('RegistryClient.getManifest', () => {
     const digest = registry.push('acme/web', 'v1');
     const other = buildImage().manifests[0];
     registry.script((_, response) => {
-      response.writeHead(200, { 'content-type': MEDIA_TYPES.oci.manifest, ...(header && { 'docker-content-digest': header }) });
+      response.writeHead(200, {
+        'content-type': MEDIA_TYPES.oci.manifest,
+        ...(header && { 'docker-content-digest': header }),
+      });
       response.end(other?.bytes);
       return true;
     });
 
     const reading = client.getManifest(repository, reference === 'tag' ? v1 : digest, {}, never);
 
-    await expect(reading).rejects.toMatchObject({ code: 'InvalidResponse', message: expect.stringContaining('other content') as unknown });
+    await expect(reading).rejects.toMatchObject({
+      code: 'InvalidResponse',
+      message: expect.stringContaining('other content') as unknown,
+    });
   });
 
   it('refuses a body that ends before its announced length (R9)', async () => {
@@ -186,7 +230,11 @@ describe('RegistryClient.inspect', () => {
       mediaType: MEDIA_TYPES.oci.index,
       manifests: [
         { ...image?.descriptor, platform: { os: 'linux', architecture: 'amd64' } },
-        { ...image?.descriptor, platform: { os: 'unknown', architecture: 'unknown' }, annotations: { 'vnd.docker.reference.type': 'attestation-manifest' } },
+        {
+          ...image?.descriptor,
+          platform: { os: 'unknown', architecture: 'unknown' },
+          annotations: { 'vnd.docker.reference.type': 'attestation-manifest' },
+        },
       ],
     };
     const digest = registry.put('acme/web', JSON.stringify(index), MEDIA_TYPES.oci.index);
@@ -216,13 +264,17 @@ describe('RegistryClient.inspect', () => {
     for (const { bytes, descriptor } of image.manifests) registry.put('acme/web', bytes, descriptor.mediaType);
     registry.deleteContent('acme/web', image.manifests[1]?.descriptor.digest ?? '');
 
-    await expect(client.inspect(repository, image.top.digest, {}, never)).rejects.toMatchObject({ code: 'InvalidResponse' });
+    await expect(client.inspect(repository, image.top.digest, {}, never)).rejects.toMatchObject({
+      code: 'InvalidResponse',
+    });
   });
 
   it('fails when a configuration is other than its digest says (R9)', async () => {
     const { client, registry, repository } = await startPair();
     const digest = registry.push('acme/web', 'v1');
-    registry.script(({ kind }, response) => kind === 'blob' && (response.end('{"os":"linux","architecture":"riscv64"}'), true));
+    registry.script(
+      ({ kind }, response) => kind === 'blob' && (response.end('{"os":"linux","architecture":"riscv64"}'), true),
+    );
 
     await expect(client.inspect(repository, digest, {}, never)).rejects.toMatchObject({ code: 'InvalidResponse' });
   });
@@ -263,45 +315,88 @@ describe('parseManifest', () => {
   it('takes the media type from the registry where the document has none', () => {
     const { mediaType: _, ...without } = image;
 
-    expect(parseManifest(Buffer.from(JSON.stringify(without)), `${MEDIA_TYPES.oci.manifest}; charset=utf-8`).kind).toBe('image');
+    expect(parseManifest(Buffer.from(JSON.stringify(without)), `${MEDIA_TYPES.oci.manifest}; charset=utf-8`).kind).toBe(
+      'image',
+    );
   });
 
   it('ignores where layers claim to be found elsewhere', () => {
     const layers = [{ ...config, urls: ['http://169.254.169.254/'] }];
 
-    expect(JSON.stringify(parseManifest(Buffer.from(JSON.stringify({ ...image, layers })), undefined))).not.toContain('169.254');
+    expect(JSON.stringify(parseManifest(Buffer.from(JSON.stringify({ ...image, layers })), undefined))).not.toContain(
+      '169.254',
+    );
   });
 
   it.each([
     { when: 'the media types contradict each other (CVE-2021-41190)', given: image, type: MEDIA_TYPES.oci.index },
-    { when: 'it is an index and an image at once (CVE-2021-41190)', given: { ...image, manifests: [] }, type: MEDIA_TYPES.oci.manifest },
+    {
+      when: 'it is an index and an image at once (CVE-2021-41190)',
+      given: { ...image, manifests: [] },
+      type: MEDIA_TYPES.oci.manifest,
+    },
     { when: 'an index has layers', given: { ...index, layers: [] }, type: MEDIA_TYPES.oci.index },
-    { when: 'an index is called an image', given: { ...index, mediaType: MEDIA_TYPES.oci.manifest }, type: MEDIA_TYPES.oci.manifest },
+    {
+      when: 'an index is called an image',
+      given: { ...index, mediaType: MEDIA_TYPES.oci.manifest },
+      type: MEDIA_TYPES.oci.manifest,
+    },
     { when: 'an image is called an index', given: { ...image, mediaType: MEDIA_TYPES.oci.index }, type: undefined },
     { when: 'there is no media type at all', given: { ...image, mediaType: undefined }, type: undefined },
     { when: 'the media type is unknown', given: { ...image, mediaType: 'text/plain' }, type: 'text/plain' },
     { when: 'the media type is a number', given: { ...image, mediaType: 5 }, type: undefined },
-    { when: 'it is of the first schema', given: { schemaVersion: 1, fsLayers: [] }, type: 'application/vnd.docker.distribution.manifest.v1+prettyjws' },
-    { when: 'a digest is malformed', given: { ...image, config: { ...config, digest: 'sha256:../../etc' } }, type: undefined },
-    { when: 'a digest is of another kind', given: { ...image, config: { ...config, digest: `sha512:${'0'.repeat(128)}` } }, type: undefined },
+    {
+      when: 'it is of the first schema',
+      given: { schemaVersion: 1, fsLayers: [] },
+      type: 'application/vnd.docker.distribution.manifest.v1+prettyjws',
+    },
+    {
+      when: 'a digest is malformed',
+      given: { ...image, config: { ...config, digest: 'sha256:../../etc' } },
+      type: undefined,
+    },
+    {
+      when: 'a digest is of another kind',
+      given: { ...image, config: { ...config, digest: `sha512:${'0'.repeat(128)}` } },
+      type: undefined,
+    },
     { when: 'a size is negative', given: { ...image, config: { ...config, size: -1 } }, type: undefined },
     { when: 'a size is text', given: { ...image, config: { ...config, size: '2' } }, type: undefined },
     { when: 'layers are missing', given: { ...image, layers: undefined }, type: undefined },
     { when: 'layers are an object', given: { ...image, layers: {} }, type: undefined },
     { when: 'there are too many layers', given: { ...image, layers: Array(10_001).fill(config) }, type: undefined },
-    { when: 'a platform is malformed', given: { ...index, manifests: [{ ...config, platform: { os: 1, architecture: 'amd64' } }] }, type: undefined },
+    {
+      when: 'a platform is malformed',
+      given: { ...index, manifests: [{ ...config, platform: { os: 1, architecture: 'amd64' } }] },
+      type: undefined,
+    },
     { when: 'it is a list', given: [image], type: MEDIA_TYPES.oci.manifest },
     { when: 'it is null', given: null, type: MEDIA_TYPES.oci.manifest },
   ])('refuses it when $when', ({ given, type }) => {
-    expect(() => parseManifest(Buffer.from(JSON.stringify(given)), type)).toThrow(expect.objectContaining({ code: 'InvalidResponse' }));
+    expect(() => parseManifest(Buffer.from(JSON.stringify(given)), type)).toThrow(
+      expect.objectContaining({ code: 'InvalidResponse' }),
+    );
   });
 
   it('throws nothing but our own errors', () => {
     const anyFields = fc.record(
-      { schemaVersion: fc.anything(), mediaType: fc.anything(), manifests: fc.anything(), layers: fc.anything(), config: fc.anything(), annotations: fc.anything() },
+      {
+        schemaVersion: fc.anything(),
+        mediaType: fc.anything(),
+        manifests: fc.anything(),
+        layers: fc.anything(),
+        config: fc.anything(),
+        annotations: fc.anything(),
+      },
       { requiredKeys: [] },
     );
-    const body = fc.oneof(fc.json(), fc.string(), anyFields.map((fields) => JSON.stringify({ ...index, ...fields }, (_, value: unknown) => (typeof value === 'bigint' ? 1 : value))));
+    const body = fc.oneof(
+      fc.json(),
+      fc.string(),
+      anyFields.map((fields) =>
+        JSON.stringify({ ...index, ...fields }, (_, value: unknown) => (typeof value === 'bigint' ? 1 : value)),
+      ),
+    );
     fc.assert(
       fc.property(body, fc.option(fc.string(), { nil: undefined }), (text, type) => {
         try {

@@ -33,6 +33,22 @@ const COMMONJS_NAMES = [
   'const __dirname = __pathDirname(__filename);',
 ].join('');
 
+/**
+ * Modules of client-node only define classes. Told so, the bundler drops those that nothing uses: 3 MB, and a tenth of a
+ * second at each start.
+ * @type {import('esbuild').Plugin}
+ */
+const slimClientNode = {
+  name: 'slim-client-node',
+  setup({ onResolve, resolve }) {
+    onResolve({ filter: /^(@kubernetes\/client-node$|[.])/ }, async ({ path, pluginData, ...from }) => {
+      const isClientNode = path.startsWith('@') || from.importer.includes('/node_modules/@kubernetes/client-node/');
+      if (!isClientNode || pluginData === slimClientNode) return undefined;
+      return { ...(await resolve(path, { ...from, pluginData: slimClientNode })), sideEffects: false };
+    });
+  },
+};
+
 /** The commit, marked when the tree differs from it; `unknown` outside a repository. */
 function gitRevision() {
   const git = (...args) =>
@@ -62,6 +78,7 @@ for (const { entry, file } of PROGRAMS) {
     sourcemap: 'linked',
     legalComments: 'linked',
     logLevel: 'warning',
+    plugins: [slimClientNode],
     define: {
       SLIPWAY_VERSION: JSON.stringify(options.version),
       SLIPWAY_REVISION: JSON.stringify(options.revision),

@@ -37,7 +37,7 @@ export interface KubeConnection extends Watcher {
 
 /** Throws TerminalError `NoKubernetes` or `InvalidKubeconfig` with what to do. Does not talk to the server yet. */
 export async function connect(options: ConnectOptions = {}): Promise<KubeConnection> {
-  const { KubeConfig } = await import('@kubernetes/client-node');
+  const { KubeConfig } = await import('./client-node.ts');
   const kubeConfig = new KubeConfig();
   try {
     if (options.kubeconfigPath === undefined) kubeConfig.loadFromDefault();

@@ -34,7 +34,7 @@ const KEEP_MS = 10_000;
 
 /** Credentials of a loaded kubeconfig's current context. Throws TerminalError for what cannot be honoured. */
 export async function kubeConfigCredentials(kubeConfig: KubeConfig, clock: Clock): Promise<Credentials> {
-  const client = await import('@kubernetes/client-node');
+  const client = await import('./client-node.ts');
   const load = (): KubeConfig => {
     // A new instance forgets the tokens that client-node's authenticators keep, even those without an end.
     const fresh = new client.KubeConfig();

@@ -89,7 +89,7 @@ function answer(endpoint: string, outcomes: readonly NamedOutcome[], isVerbose: 
 }
 
 function line({ name, ok, message }: NamedOutcome): string {
-  const detail = message === undefined ? '' : `: ${message.replaceAll(/\s+/g, ' ')}`;
+  const detail = message ? `: ${message.replaceAll(/\s+/g, ' ')}` : '';
   return ok ? `[+]${name} ok${detail}` : `[-]${name} failed${detail}`;
 }
 

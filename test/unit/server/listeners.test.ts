@@ -44,18 +44,27 @@ describe('serveHealth', () => {
       status: 200,
       text: '[+]caches ok: 3 synced\n[+]shutdown ok\nreadyz check passed\n',
     },
+    {
+      when: 'the message is empty',
+      path: '/livez/quiet?verbose',
+      status: 200,
+      text: '[+]quiet ok\nlivez check passed\n',
+    },
     { when: 'asked for one check', path: '/readyz/caches', status: 200, text: 'ok' },
     {
       when: 'a liveness check failed',
       path: '/livez',
       status: 503,
-      text: '[-]loop failed: stuck for 20s\nlivez check failed\n',
+      text: '[-]loop failed: stuck for 20s\n[+]quiet ok\nlivez check failed\n',
     },
     { when: 'the failed check is left out', path: '/livez?exclude=loop', status: 200, text: 'ok' },
     { when: 'the check is unknown', path: '/livez/other', status: 404, text: 'Not found\n' },
     { when: 'the path is unknown', path: '/healthz', status: 404, text: 'Not found\n' },
   ])('answers like the API server when $when', async ({ path, status, text }) => {
-    const listener = await serve([check('loop', false, 'stuck\nfor 20s')], [check('caches', true, '3 synced')]);
+    const listener = await serve(
+      [check('loop', false, 'stuck\nfor 20s'), check('quiet', true, '')],
+      [check('caches', true, '3 synced')],
+    );
 
     const response = await get(listener, path);
 

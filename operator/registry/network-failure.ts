@@ -100,7 +100,8 @@ export function mayBePlainHttp(thrown: unknown): boolean {
   return isTlsProtocolFailure(thrown) || NOT_TLS.has(networkCode(thrown));
 }
 
-function isTlsProtocolFailure(thrown: unknown): boolean {
+/** Something answered, but not in TLS. */
+export function isTlsProtocolFailure(thrown: unknown): boolean {
   const code = networkCode(thrown);
   return code === 'EPROTO' || code.startsWith('ERR_SSL_');
 }

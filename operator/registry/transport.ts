@@ -13,7 +13,7 @@ import { type GateOutcome, HostGate } from './host-gate.ts';
 import type { HopRules } from './hop-rules.ts';
 import { authorityOf, type HostsConfig, requestsPerSecondOf } from './hosts.ts';
 import type { RegistryLimits } from './limits.ts';
-import { isStaleConnection, isTimeout, toNetworkError } from './network-failure.ts';
+import { isStaleConnection, isTimeout, isTlsProtocolFailure, toNetworkError } from './network-failure.ts';
 import type { RegistryObserver, RegistryVerb, RequestOutcome } from './observer.ts';
 import { describeStatus, registryError } from './problem.ts';
 import { parseRetryAfterMs } from './retry-after.ts';
@@ -331,10 +331,10 @@ function judgeStatus(answer: Omit<Answer, 'isFirstServer'>, authority: string): 
   return { kind: 'answered' };
 }
 
-/** An untrusted certificate or a strange body says something about this request, not about the host's health. */
+/** An untrusted certificate, a strange body or another protocol say something about this request, not about the host's health. */
 function judgeError(error: Error): GateOutcome {
   const code = 'code' in error ? error.code : undefined;
-  return code === 'Unavailable' ? { kind: 'failed', error } : { kind: 'void' };
+  return code === 'Unavailable' && !isTlsProtocolFailure(error) ? { kind: 'failed', error } : { kind: 'void' };
 }
 
 function outcomeOfStatus(status: number): RequestOutcome {

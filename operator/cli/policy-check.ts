@@ -1,13 +1,14 @@
 // Finds the policies in a file and everything that is wrong with them: first as the API server would judge them, then as
 // the operator would when it compiles the rules for tags.
 
+import type { ImagePolicySpec } from '../api/image-policy.ts';
 import { API_GROUP, API_GROUP_VERSION, KINDS, type KindDefinition } from '../api/kinds.ts';
 import { toStructural } from '../api/structural.ts';
 import { parseRepository } from '../image/reference.ts';
 import { TagRulesError } from '../selection/tag-rules-input.ts';
 import { compileTagRules } from '../selection/tag-rules.ts';
-import { formatPath, checkRules, checkSchema, type Problem } from './schema-check.ts';
-import type { Path, SourceDocument } from './yaml-source.ts';
+import { formatPath, checkRules, checkSchema, checkShape, type Problem } from './schema-check.ts';
+import type { SourceDocument } from './yaml-source.ts';
 
 export type Verdict =
   | { readonly kind: 'Checked'; readonly title: string; readonly problems: readonly Problem[] }
@@ -75,36 +76,26 @@ function checkHeader(manifest: Manifest, definition: KindDefinition | undefined)
 
 function checkSpec({ kind, spec: schema }: KindDefinition, { spec }: Manifest): Problem[] {
   if (spec === undefined || spec === null) return [{ path: ['spec'], message: 'is required' }];
-  const problems = checkSchema(toStructural(schema), spec, ['spec']);
-  if (kind !== 'ImagePolicy' || typeof spec !== 'object') return problems;
+  const structural = toStructural(schema);
+  const problems = checkSchema(structural, spec, ['spec']);
+  if (kind !== 'ImagePolicy' || checkShape(structural, spec, ['spec']).problems.length > 0) return problems;
   // What the operator says about a field is more exact than the schema's own sentence.
-  const exact = checkMeaning(spec);
+  const exact = checkMeaning(spec as ImagePolicySpec);
   const named = new Set(exact.map(({ path }) => formatPath(path)));
   return [...problems.filter(({ path }) => !named.has(formatPath(path))), ...exact];
 }
 
-/** What a schema cannot know: whether the rules for tags compile and the image can be asked for. */
-function checkMeaning(spec: object): Problem[] {
-  const { tags, image } = spec as { readonly tags?: unknown; readonly image?: unknown };
-  const problems: Problem[] = [];
-  if (typeof image === 'string') {
-    const message = messageOf(() => parseRepository(image));
-    if (message !== undefined) problems.push({ path: ['spec', 'image'], message });
-  }
-  const tagsProblem = checkTags(tags, ['spec', 'tags']);
-  return tagsProblem ? [...problems, tagsProblem] : problems;
-}
-
-function checkTags(tags: unknown, path: Path): Problem | undefined {
-  if (typeof tags !== 'object' || tags === null) return undefined;
+/** What a schema cannot know: whether the rules for tags compile and the image can be asked for. Types are right here. */
+function checkMeaning({ image, tags }: ImagePolicySpec): Problem[] {
+  const message = messageOf(() => parseRepository(image));
+  const problems: Problem[] = message === undefined ? [] : [{ path: ['spec', 'image'], message }];
   try {
     compileTagRules(tags);
-    return undefined;
   } catch (thrown) {
-    // Anything else comes from a value of the wrong type, which the schema has named.
-    if (!(thrown instanceof TagRulesError)) return undefined;
-    return { path: [...path, ...thrown.field], message: thrown.problem };
+    if (!(thrown instanceof TagRulesError)) throw thrown;
+    problems.push({ path: ['spec', 'tags', ...thrown.field], message: thrown.problem });
   }
+  return problems;
 }
 
 function messageOf(parse: () => unknown): string | undefined {

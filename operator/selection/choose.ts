@@ -167,8 +167,10 @@ class Walk {
     const tooYoung = isAgeAsked ? this.#checkAge(tag, fact) : undefined;
     if (tooYoung) return tooYoung;
 
-    if (!isCurrent) this.#examinedCount += 1;
-    if (!isCurrent && this.#examinedCount > MAX_EXAMINED) return { kind: 'Rejected', tag, code: 'NotExamined' };
+    if (!isCurrent) {
+      this.#examinedCount += 1;
+      if (this.#examinedCount > MAX_EXAMINED) return { kind: 'Rejected', tag, code: 'NotExamined' };
+    }
     if (!fact) return { kind: 'Waiting', tag, lacks: 'Digest' };
     if (fact.kind === 'Failed') return { kind: 'Waiting', tag, lacks: 'Digest', message: fact.message };
     const eligible: Examination = { kind: 'Eligible', candidate: { ...candidate, digest: fact.digest, isRunning } };

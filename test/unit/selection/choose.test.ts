@@ -371,6 +371,12 @@ describe('chooseCandidate', () => {
       expect(choice.seen).toEqual([seen('1.0.0', 0, digestOf('new'))]);
     });
 
+    it('does not judge the current tag before its digest is read', () => {
+      const facts = { '1.0.0': FAILED };
+
+      expect(examined(choose({ rules, tags: ['1.0.0'], current: '1.0.0', facts }))).toEqual(['1.0.0 Waiting Digest']);
+    });
+
     it('drops entries of tags that are gone, that run, or that are not above what runs', () => {
       const entries = ['0.9.0', '1.0.0', '1.1.0', '1.2.0'].map((tag) => seen(tag, HOUR));
       const choice = choose({

@@ -6,7 +6,12 @@ import type { ImageRollout } from './api/kinds.ts';
 import type { Config } from './config.ts';
 import { NodePlatforms, projectNode } from './controllers/node-platforms.ts';
 import { AccessResolver } from './controllers/policy/access.ts';
-import { PolicyObserver, POLICIES_BY_TARGET, ROLLOUTS_BY_POLICY, WORKLOADS_BY_NAMESPACE } from './controllers/policy/observe.ts';
+import {
+  PolicyObserver,
+  POLICIES_BY_TARGET,
+  ROLLOUTS_BY_POLICY,
+  WORKLOADS_BY_NAMESPACE,
+} from './controllers/policy/observe.ts';
 import { projectPolicy, type CachedPolicy } from './controllers/policy/projection.ts';
 import { PolicyReconciler } from './controllers/policy/reconciler.ts';
 import { targetIndexKeys } from './controllers/policy/targets.ts';
@@ -90,14 +95,13 @@ export async function createOperator(config: Config, deps: OperatorDeps): Promis
       [ROLLOUTS_BY_TARGET]: ({ spec }) => spec.targets.map(({ uid }) => uid),
     },
   });
-  const workloads = recordOf(
-    (kind): Informer<Workload> =>
-      createInformer<KubeObject, Workload>({
-        ...common,
-        resource: workloadResources[kind],
-        project: (raw) => toWorkload(workloadTypes[kind], raw),
-        indexes: { [WORKLOADS_BY_NAMESPACE]: ({ metadata }) => [metadata.namespace] },
-      }),
+  const workloads = recordOf((kind): Informer<Workload> =>
+    createInformer<KubeObject, Workload>({
+      ...common,
+      resource: workloadResources[kind],
+      project: (raw) => toWorkload(workloadTypes[kind], raw),
+      indexes: { [WORKLOADS_BY_NAMESPACE]: ({ metadata }) => [metadata.namespace] },
+    }),
   );
   const nodeInformer = (await mayListNodes(connection))
     ? createInformer({ ...common, namespaces: 'all', resource: nodes, project: projectNode })
@@ -264,10 +268,11 @@ async function mayListNodes({ client }: KubeConnection): Promise<boolean> {
   }
 }
 
-function* readinessOf(policies: Iterable<CachedPolicy>): Generator<{ ready: 'True' | 'False' | 'Unknown'; reason: string }> {
+function* readinessOf(
+  policies: Iterable<CachedPolicy>,
+): Generator<{ ready: 'True' | 'False' | 'Unknown'; reason: string }> {
   for (const { status } of policies) {
     const ready = findCondition(status?.conditions, 'Ready');
     yield { ready: ready?.status ?? 'Unknown', reason: ready?.reason ?? 'New' };
   }
 }
-

@@ -40,10 +40,15 @@ export function updateConditions(
         message: claim.message.slice(0, MAX_MESSAGE_LENGTH).toWellFormed(),
       };
     })
-    .sort((a, b) => CONDITION_TYPES.indexOf(a.type as ConditionType) - CONDITION_TYPES.indexOf(b.type as ConditionType));
+    .sort(
+      (a, b) => CONDITION_TYPES.indexOf(a.type as ConditionType) - CONDITION_TYPES.indexOf(b.type as ConditionType),
+    );
 }
 
-export function findCondition(conditions: readonly Condition[] | undefined, type: ConditionType): Condition | undefined {
+export function findCondition(
+  conditions: readonly Condition[] | undefined,
+  type: ConditionType,
+): Condition | undefined {
   return conditions?.find((condition) => condition.type === type);
 }
 

@@ -46,7 +46,9 @@ export const imageRolloutSpec = z
         generation: z.int().min(0).describe('The generation of its spec that was in force.'),
       })
       .describe('The policy that asked for this move.'),
-    direction: z.enum(['Forward', 'Back']).describe('Forward: to what automation wants. Back: to an earlier image that a person asked for.'),
+    direction: z
+      .enum(['Forward', 'Back'])
+      .describe('Forward: to what automation wants. Back: to an earlier image that a person asked for.'),
     trigger: z
       .enum(ROLLOUT_TRIGGERS)
       .describe(
@@ -66,7 +68,9 @@ export const imageRolloutSpec = z
     targets: z.array(target).min(1).max(100).describe('The workloads and what changes in each.'),
     settings: z
       .object({
-        progressDeadline: duration({ least: '1s', most: '24h' }).describe('As in the policy when the rollout was created.'),
+        progressDeadline: duration({ least: '1s', most: '24h' }).describe(
+          'As in the policy when the rollout was created.',
+        ),
       })
       .describe("The policy's rollout settings, frozen."),
     decision: z
@@ -111,7 +115,9 @@ export const imageRolloutStatus = z
           state: z.enum(TARGET_STATES).describe('Where this workload stands.'),
           message: sentence().optional().describe('Its health, or what went wrong, in a sentence.'),
           resourceVersion: z.string().max(64).optional().describe('Version of the workload when it was claimed.'),
-          appliedTime: timestamp().optional().describe('When the image was written. Absent when nothing had to be written.'),
+          appliedTime: timestamp()
+            .optional()
+            .describe('When the image was written. Absent when nothing had to be written.'),
         }),
       )
       .max(100)
@@ -124,7 +130,9 @@ export const imageRolloutStatus = z
     deadlineTime: timestamp().optional().describe('When a workload that is still not healthy counts as failed.'),
     suspendedTime: timestamp()
       .optional()
-      .describe('Since when the policy is suspended; the deadline moves by as long as that lasts. Absent while it is not.'),
+      .describe(
+        'Since when the policy is suspended; the deadline moves by as long as that lasts. Absent while it is not.',
+      ),
     startTime: timestamp().optional().describe('When the first workload was about to be changed.'),
     endTime: timestamp().optional().describe('When the rollout finished.'),
   })

@@ -1,8 +1,19 @@
 // The kinds of the API group: everything a CRD needs beside the schema, and the types of whole objects.
 
 import type * as z from 'zod';
-import { imagePolicySpec, imagePolicyStatus, MAX_POLICY_NAME_LENGTH, type ImagePolicySpec, type ImagePolicyStatus } from './image-policy.ts';
-import { imageRolloutSpec, imageRolloutStatus, type ImageRolloutSpec, type ImageRolloutStatus } from './image-rollout.ts';
+import {
+  imagePolicySpec,
+  imagePolicyStatus,
+  MAX_POLICY_NAME_LENGTH,
+  type ImagePolicySpec,
+  type ImagePolicyStatus,
+} from './image-policy.ts';
+import {
+  imageRolloutSpec,
+  imageRolloutStatus,
+  type ImageRolloutSpec,
+  type ImageRolloutStatus,
+} from './image-rollout.ts';
 import type { KubeObject } from './object.ts';
 import type { Rule } from './schema.ts';
 
@@ -77,8 +88,18 @@ export const imagePolicyKind: KindDefinition = {
   columns: [
     { name: 'Image', type: 'string', jsonPath: '.spec.image', description: 'The repository.' },
     { name: 'Current', type: 'string', jsonPath: '.status.current.images[0].tag', description: 'The tag in use.' },
-    { name: 'Candidate', type: 'string', jsonPath: '.status.candidate.tag', description: 'The newer tag, if there is one.' },
-    { name: 'Waiting For', type: 'string', jsonPath: '.status.candidate.waiting', description: 'What the candidate waits for.' },
+    {
+      name: 'Candidate',
+      type: 'string',
+      jsonPath: '.status.candidate.tag',
+      description: 'The newer tag, if there is one.',
+    },
+    {
+      name: 'Waiting For',
+      type: 'string',
+      jsonPath: '.status.candidate.waiting',
+      description: 'What the candidate waits for.',
+    },
     {
       name: 'Ready',
       type: 'string',
@@ -122,7 +143,13 @@ export const imageRolloutKind: KindDefinition = {
     { name: 'State', type: 'string', jsonPath: '.status.state', description: 'Where it stands.' },
     age,
     { name: 'Digest', type: 'string', jsonPath: '.spec.images[0].digest', description: 'Its digest.', priority: 1 },
-    { name: 'Message', type: 'string', jsonPath: '.status.message', description: 'The state in a sentence.', priority: 1 },
+    {
+      name: 'Message',
+      type: 'string',
+      jsonPath: '.status.message',
+      description: 'The state in a sentence.',
+      priority: 1,
+    },
   ],
   selectableFields: ['.spec.policy.name'],
 };

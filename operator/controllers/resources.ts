@@ -25,7 +25,12 @@ export interface Pod extends KubeObject {
   readonly status?: {
     readonly phase?: string;
     readonly message?: string;
-    readonly conditions?: readonly { readonly type: string; readonly status: string; readonly reason?: string; readonly message?: string }[];
+    readonly conditions?: readonly {
+      readonly type: string;
+      readonly status: string;
+      readonly reason?: string;
+      readonly message?: string;
+    }[];
     readonly containerStatuses?: readonly ContainerStatus[];
     readonly initContainerStatuses?: readonly ContainerStatus[];
   };
@@ -67,16 +72,30 @@ export interface Node extends KubeObject {
 
 export const pods = defineResource<Pod>({ group: '', version: 'v1', kind: 'Pod', plural: 'pods' });
 export const secrets = defineResource<Secret>({ group: '', version: 'v1', kind: 'Secret', plural: 'secrets' });
-export const configMaps = defineResource<ConfigMap>({ group: '', version: 'v1', kind: 'ConfigMap', plural: 'configmaps' });
+export const configMaps = defineResource<ConfigMap>({
+  group: '',
+  version: 'v1',
+  kind: 'ConfigMap',
+  plural: 'configmaps',
+});
 export const serviceAccounts = defineResource<ServiceAccount>({
   group: '',
   version: 'v1',
   kind: 'ServiceAccount',
   plural: 'serviceaccounts',
 });
-export const nodes = defineResource<Node>({ group: '', version: 'v1', kind: 'Node', plural: 'nodes', namespaced: false });
+export const nodes = defineResource<Node>({
+  group: '',
+  version: 'v1',
+  kind: 'Node',
+  plural: 'nodes',
+  namespaced: false,
+});
 
 /** The workload kinds as resources, one for each entry of `workloadTypes`. */
 export const workloadResources: Readonly<Record<WorkloadKind, Resource>> = Object.fromEntries(
-  Object.values(workloadTypes).map(({ kind, group, version, plural }) => [kind, defineResource({ group, version, kind, plural })]),
+  Object.values(workloadTypes).map(({ kind, group, version, plural }) => [
+    kind,
+    defineResource({ group, version, kind, plural }),
+  ]),
 ) as Record<WorkloadKind, Resource>;

@@ -40,14 +40,22 @@ export function wire(wiring: Wiring): void {
     if (type === 'updated' && !isSpecChange(object, previous)) return;
     policyController.enqueue(keyOf(object), initial ? BACKGROUND : {});
     if (initial) return;
-    for (const rollout of rollouts.cache.byIndex(ROLLOUTS_BY_POLICY, `${object.metadata.namespace ?? ''}/${object.metadata.name}`)) {
+    for (const rollout of rollouts.cache.byIndex(
+      ROLLOUTS_BY_POLICY,
+      `${object.metadata.namespace ?? ''}/${object.metadata.name}`,
+    )) {
       if (!isFinished(rollout.status)) rolloutController.enqueue(keyOf(rollout), URGENT);
     }
     // A rival came, went, or claims something else.
-    for (const value of new Set([...targetIndexKeys(object), ...(previous === undefined ? [] : targetIndexKeys(previous))])) {
+    for (const value of new Set([
+      ...targetIndexKeys(object),
+      ...(previous === undefined ? [] : targetIndexKeys(previous)),
+    ])) {
       const [namespace = '', kind = '', name = ''] = value.split('/');
       if (name !== '*') wakePoliciesOf(namespace, kind, name);
-      else for (const policy of policies.cache.list()) if (policy.metadata.namespace === namespace) policyController.enqueue(keyOf(policy));
+      else
+        for (const policy of policies.cache.list())
+          if (policy.metadata.namespace === namespace) policyController.enqueue(keyOf(policy));
     }
   });
 

@@ -11,7 +11,11 @@ export const failedBefore: Gate = {
       : {
           answer: 'Closed',
           reason: 'FailedBefore',
-          message: `rollout ${failed.failedRollout.name} to this digest failed (${failed.failedRollout.message}): push another tag, or edit the policy to try once more`.slice(0, 1024),
+          message:
+            `rollout ${failed.failedRollout.name} to this digest failed (${failed.failedRollout.message}): push another tag, or edit the policy to try once more`.slice(
+              0,
+              1024,
+            ),
         };
   },
 };

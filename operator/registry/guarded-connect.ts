@@ -4,7 +4,7 @@
 
 import { lookup as systemLookup } from 'node:dns/promises';
 import { isIP, type LookupFunction } from 'node:net';
-import { rootCertificates } from 'node:tls';
+import { createSecureContext, getCACertificates } from 'node:tls';
 import { buildConnector } from 'undici';
 import { classifyAddress } from './address.ts';
 import { registryError } from './problem.ts';
@@ -49,7 +49,10 @@ export function guardedConnector(rules: ConnectRules): buildConnector.connector 
     allowH2: false,
     timeout: rules.timeoutMs,
     rejectUnauthorized: rules.verifies,
-    ...(rules.caPems.length > 0 && { ca: [...rootCertificates, ...rules.caPems] }),
+    // Made once: parsing a hundred and more certificates for every connection is dear.
+    ...(rules.caPems.length > 0 && {
+      secureContext: createSecureContext({ ca: [...getCACertificates('default'), ...rules.caPems] }),
+    }),
     lookup: guardedLookup(rules),
   } as buildConnector.BuildOptions);
   return (options, callback) => {

@@ -90,10 +90,13 @@ export function isTimeout(thrown: unknown): boolean {
   return TIMEOUTS.has(networkCode(thrown));
 }
 
-/** The connection broke before any answer, as a kept-alive one does when the server closed it a moment ago. */
+/**
+ * The connection broke before any answer, as a kept-alive one does when the server closed it a moment ago, or what came
+ * belongs to the request before.
+ */
 export function isStaleConnection(thrown: unknown): boolean {
   const code = networkCode(thrown);
-  return code === 'ECONNRESET' || code === 'UND_ERR_SOCKET' || code === 'EPIPE';
+  return code === 'ECONNRESET' || code === 'UND_ERR_SOCKET' || code === 'EPIPE' || code.startsWith('HPE_');
 }
 
 export function mayBePlainHttp(thrown: unknown): boolean {

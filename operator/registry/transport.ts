@@ -5,9 +5,10 @@ import { createHash, X509Certificate } from 'node:crypto';
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
 import { LRUCache } from 'lru-cache';
-import { Agent, type Dispatcher, request } from 'undici';
+import { Agent } from 'undici';
 import { TerminalError } from '../errors.ts';
 import type { Clock } from '../time/clock.ts';
+import { type Exchange, type RawAnswer, startExchange, tooLarge } from './exchange.ts';
 import { guardedConnector, type ResolveHost } from './guarded-connect.ts';
 import { type GateOutcome, HostGate } from './host-gate.ts';
 import type { HopRules } from './hop-rules.ts';
@@ -55,6 +56,13 @@ export interface Answer {
   readonly isFirstServer: boolean;
   /** What the server asked to wait for, in milliseconds. */
   readonly retryAfterMs?: number;
+}
+
+/** A request under way, with its one repetition. */
+interface Attempt {
+  bytes: number;
+  abortedBy: Error | undefined;
+  exchange: Exchange | undefined;
 }
 
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
@@ -118,26 +126,26 @@ export class Transport {
     await gate.enter(wanted.loginKey, signal);
 
     const startMs = clock.monotonicMs();
-    const received = { bytes: 0 };
-    const deadline = new AbortController();
-    const lateness = registryError(
-      'Unavailable',
-      `${authority} did not finish its answer within ${limits.exchangeMs / 1_000} s`,
-    );
-    const timer = clock.setTimer(limits.exchangeMs, () => deadline.abort(lateness));
-    const onAbort = (): void => deadline.abort(signal.reason);
+    const attempt: Attempt = { bytes: 0, abortedBy: undefined, exchange: undefined };
+    const abort = (reason: Error): void => {
+      attempt.abortedBy ??= reason;
+      attempt.exchange?.abort(reason);
+    };
+    let lateness: Error | undefined;
+    const timer = clock.setTimer(limits.exchangeMs, () => {
+      const seconds = limits.exchangeMs / 1_000;
+      lateness = registryError('Unavailable', `${authority} did not finish its answer within ${seconds} s`);
+      abort(lateness);
+    });
+    const onAbort = (): void => abort(signal.reason as Error);
     signal.addEventListener('abort', onAbort, { once: true });
-    const report = (outcome: RequestOutcome): void =>
-      observer.onRequest({
-        host: wanted.host,
-        verb: wanted.verb,
-        outcome,
-        bytes: received.bytes,
-        durationMs: clock.monotonicMs() - startMs,
-      });
+    const report = (outcome: RequestOutcome): void => {
+      const durationMs = clock.monotonicMs() - startMs;
+      observer.onRequest({ host: wanted.host, verb: wanted.verb, outcome, bytes: attempt.bytes, durationMs });
+    };
     let gateOutcome: GateOutcome = { kind: 'void' };
     try {
-      const answer = await this.#fetch(wanted, rules, received, deadline.signal);
+      const answer = await this.#fetch(wanted, rules, attempt);
       gateOutcome = judgeStatus(answer, authority);
       report(outcomeOfStatus(answer.status));
       return answer;
@@ -157,43 +165,43 @@ export class Transport {
     }
   }
 
-  async #fetch(
-    wanted: TransportRequest,
-    rules: HopRules,
-    received: { bytes: number },
-    signal: AbortSignal,
-  ): Promise<Omit<Answer, 'isFirstServer'>> {
-    const { clock, limits, userAgent } = this.#options;
-    const options = {
-      method: wanted.method,
-      dispatcher: this.#agentFor(wanted.caPems, rules),
-      headersTimeout: limits.idleMs,
-      bodyTimeout: limits.idleMs,
-      signal,
-      headers: {
-        ...wanted.headers,
-        'user-agent': userAgent,
-        ...(wanted.authorization !== undefined && { authorization: wanted.authorization }),
-      },
-    } as const;
-    let response: Dispatcher.ResponseData;
+  async #fetch(wanted: TransportRequest, rules: HopRules, attempt: Attempt): Promise<Omit<Answer, 'isFirstServer'>> {
+    const { clock, limits } = this.#options;
+    const dispatcher = this.#agentFor(wanted.caPems, rules);
+    const start = (): Promise<RawAnswer> => {
+      attempt.exchange = startExchange({
+        dispatcher,
+        url: wanted.url,
+        method: wanted.method,
+        idleMs: limits.idleMs,
+        headers: this.#headersOf(wanted),
+        limitFor: (status) => limitFor(status, wanted.maxBytes, limits),
+        onBytes: (count) => (attempt.bytes += count),
+      });
+      return attempt.exchange.answer;
+    };
+    let raw: RawAnswer;
     try {
-      response = await request(wanted.url, options);
+      raw = await start();
     } catch (thrown) {
       // Reading is harmless to repeat, and a server that closes an idle connection is no failure.
-      if (signal.aborted || !isStaleConnection(thrown)) throw thrown;
-      response = await request(wanted.url, options);
+      if (attempt.abortedBy !== undefined || attempt.bytes > 0 || !isStaleConnection(thrown)) throw thrown;
+      raw = await start();
     }
-    const { statusCode: status, headers } = response;
-    const isGood = status >= 200 && status < 300;
-    const raw = await readBody(response.body, isGood ? wanted.maxBytes : limits.errorBytes, isGood, received);
+    const { status, headers } = raw;
+    const { maxBytes, mustBeWhole } = limitFor(status, wanted.maxBytes, limits);
     const retryAfterMs = parseRetryAfterMs(oneHeader(headers, 'retry-after'), clock.now());
     return {
       status,
       headers,
-      body: await decode(raw, headers, isGood ? wanted.maxBytes : limits.errorBytes, isGood, limits),
+      body: await decode(raw.body, headers, maxBytes, mustBeWhole, limits),
       ...(retryAfterMs !== undefined && { retryAfterMs }),
     };
+  }
+
+  #headersOf({ headers, authorization }: TransportRequest): Readonly<Record<string, string>> {
+    const { userAgent } = this.#options;
+    return { ...headers, 'user-agent': userAgent, ...(authorization !== undefined && { authorization }) };
   }
 
   #gateOf(url: URL): HostGate {
@@ -259,24 +267,9 @@ function resolveRedirect(location: string, from: URL): URL {
   return url;
 }
 
-/** Reads at most `maxBytes` as they come over the wire. A longer body is an error, or cut off where it need not be whole. */
-async function readBody(
-  body: Dispatcher.ResponseData['body'],
-  maxBytes: number,
-  mustBeWhole: boolean,
-  received: { bytes: number },
-): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    received.bytes += chunk.length;
-    chunks.push(chunk);
-    if (received.bytes <= maxBytes) continue;
-    // Leaving the loop destroys the stream, and with it the connection.
-    if (mustBeWhole) throw tooLarge(maxBytes);
-    break;
-  }
-  const [only] = chunks;
-  return chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks);
+function limitFor(status: number, maxBytes: number, { errorBytes }: RegistryLimits) {
+  const isGood = status >= 200 && status < 300;
+  return { maxBytes: isGood ? maxBytes : errorBytes, mustBeWhole: isGood };
 }
 
 async function decode(
@@ -301,12 +294,6 @@ async function decode(
     if (isTooLarge) throw registryError('InvalidResponse', 'The compressed answer unpacks to far more than is sane');
     throw registryError('InvalidResponse', 'The answer is not the gzip data that it claims to be', { cause: thrown });
   }
-}
-
-function tooLarge(maxBytes: number): Error {
-  const limit =
-    maxBytes >= 1024 * 1024 ? `${Math.floor(maxBytes / 1024 / 1024)} MiB` : `${Math.floor(maxBytes / 1024)} KiB`;
-  return registryError('InvalidResponse', `The answer is larger than is sane for its kind (more than ${limit})`);
 }
 
 /** Throws TerminalError `InvalidCaBundle` unless the text is PEM certificates. */

@@ -5,7 +5,12 @@ export interface TroubledPod {
   readonly metadata: { readonly name: string };
   readonly status?: {
     readonly phase?: string;
-    readonly conditions?: readonly { readonly type: string; readonly status: string; readonly reason?: string; readonly message?: string }[];
+    readonly conditions?: readonly {
+      readonly type: string;
+      readonly status: string;
+      readonly reason?: string;
+      readonly message?: string;
+    }[];
     readonly containerStatuses?: readonly TroubledContainer[];
     readonly initContainerStatuses?: readonly TroubledContainer[];
   };
@@ -37,13 +42,17 @@ export function describePodTrouble(pods: readonly TroubledPod[], containers: rea
     for (const container of [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])]) {
       if (!containers.includes(container.name)) continue;
       const trouble = describeContainer(container);
-      if (trouble !== undefined) return `container ${container.name} of pod ${metadata.name}: ${trouble}`.slice(0, MAX_LENGTH);
+      if (trouble !== undefined)
+        return `container ${container.name} of pod ${metadata.name}: ${trouble}`.slice(0, MAX_LENGTH);
     }
   }
   for (const { metadata, status } of pods) {
     const unscheduled = status?.conditions?.find(({ type, status: is }) => type === 'PodScheduled' && is === 'False');
     if (unscheduled !== undefined) {
-      return `pod ${metadata.name} cannot be scheduled: ${unscheduled.message ?? unscheduled.reason ?? 'no reason given'}`.slice(0, MAX_LENGTH);
+      return `pod ${metadata.name} cannot be scheduled: ${unscheduled.message ?? unscheduled.reason ?? 'no reason given'}`.slice(
+        0,
+        MAX_LENGTH,
+      );
     }
   }
   return undefined;

@@ -108,9 +108,10 @@ export function nextStep(observation: RolloutObservation): RolloutStep {
 }
 
 function waitPending(observation: RolloutObservation): RolloutStep {
-  const message = observation.policy?.suspend === true
-    ? 'waits: the policy is suspended'
-    : `waits for rollout ${observation.blockedBy ?? ''}, which moves the same workload`;
+  const message =
+    observation.policy?.suspend === true
+      ? 'waits: the policy is suspended'
+      : `waits for rollout ${observation.blockedBy ?? ''}, which moves the same workload`;
   if (observation.status?.message === message) return { kind: 'wait' };
   return { kind: 'record', status: describe(observation, { state: 'Pending', message }) };
 }
@@ -198,8 +199,14 @@ function stepApplying(observation: RolloutObservation, status: ImageRolloutStatu
   const next = hasFailed ? judged.map(giveUp) : judged;
   if (blocked !== undefined && !hasFailed) {
     // Each write is put on record before the next one, a refused write once; the caller tries it again with back-off.
-    const described = describe(observation, { ...status, targets: next, message: next[blocked]?.message ?? status.message });
-    return isDeepStrictEqual(described, status) ? { kind: 'apply', index: blocked } : { kind: 'record', status: described };
+    const described = describe(observation, {
+      ...status,
+      targets: next,
+      message: next[blocked]?.message ?? status.message,
+    });
+    return isDeepStrictEqual(described, status)
+      ? { kind: 'apply', index: blocked }
+      : { kind: 'record', status: described };
   }
   return {
     kind: 'record',
@@ -237,8 +244,10 @@ function stepVerifying(observation: RolloutObservation, status: ImageRolloutStat
     const observed = targets[index];
     const live = observed?.live;
     const images = compareImages(target, live);
-    if (images === 'gone') return { ...before, state: 'Gone', message: `${target.kind} ${target.name} was deleted or created anew` };
-    if (images !== 'after' || live === undefined) return { ...before, state: 'Contested', message: describeForeign(target, live) };
+    if (images === 'gone')
+      return { ...before, state: 'Gone', message: `${target.kind} ${target.name} was deleted or created anew` };
+    if (images !== 'after' || live === undefined)
+      return { ...before, state: 'Contested', message: describeForeign(target, live) };
     const { progress } = live;
     switch (progress.kind) {
       case 'healthy':
@@ -252,16 +261,21 @@ function stepVerifying(observation: RolloutObservation, status: ImageRolloutStat
         isUnproven = true;
         return { ...before, state: 'Healthy', message: progress.message };
       case 'progressing': {
-        const message = observed?.podMessage === undefined ? progress.message : `${progress.message}: ${observed.podMessage}`;
+        const message =
+          observed?.podMessage === undefined ? progress.message : `${progress.message}: ${observed.podMessage}`;
         return { ...before, state: isLate ? 'Failed' : 'Applied', message };
       }
     }
   });
   const progressed: ImageRolloutStatus = { ...status, targets: next };
   if (next.every(({ state }) => state !== 'Applied')) return settle(observation, progressed, isUnproven);
-  const waitingFor = next.filter(({ state }) => state === 'Applied').map(({ kind, name, message }) => `${kind} ${name}: ${message ?? 'not healthy yet'}`);
+  const waitingFor = next
+    .filter(({ state }) => state === 'Applied')
+    .map(({ kind, name, message }) => `${kind} ${name}: ${message ?? 'not healthy yet'}`);
   const described = describe(observation, { ...progressed, message: waitingFor.join('; ') });
-  return isDeepStrictEqual(described, status) ? { kind: 'wait', wakeAtMs: deadlineMs } : { kind: 'record', status: described };
+  return isDeepStrictEqual(described, status)
+    ? { kind: 'wait', wakeAtMs: deadlineMs }
+    : { kind: 'record', status: described };
 }
 
 /** Every target has come to its end: the result. */
@@ -273,7 +287,8 @@ function settle(observation: RolloutObservation, status: ImageRolloutStatus, isU
   const what = describeImages(observation.spec);
   const contested = of('Contested');
   const failed = of('Failed');
-  if (contested.length > 0) return finish(observation, 'Aborted', `somebody else changed the image. ${quote(contested)}`, status);
+  if (contested.length > 0)
+    return finish(observation, 'Aborted', `somebody else changed the image. ${quote(contested)}`, status);
   if (failed.length > 0) {
     const within = formatDurationMs(parseDurationMs(observation.spec.settings.progressDeadline));
     return finish(observation, 'Held', `not healthy within ${within}, and left as it is. ${quote(failed)}`, status);
@@ -281,7 +296,12 @@ function settle(observation: RolloutObservation, status: ImageRolloutStatus, isU
   if (of('Gone').length === targets.length) return finish(observation, 'Aborted', 'every workload is gone', status);
   const healthy = `${countOf(of('Healthy').length, 'workload')} ${of('Healthy').length === 1 ? 'runs' : 'run'} ${what}`;
   return isUnproven
-    ? finish(observation, 'Succeeded', `${healthy}, as yet unproven. ${quote(of('Healthy').filter(({ message }) => message !== undefined))}`, { ...status, unproven: true })
+    ? finish(
+        observation,
+        'Succeeded',
+        `${healthy}, as yet unproven. ${quote(of('Healthy').filter(({ message }) => message !== undefined))}`,
+        { ...status, unproven: true },
+      )
     : finish(observation, 'Succeeded', healthy, status);
 }
 

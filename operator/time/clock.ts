@@ -31,10 +31,13 @@ export const systemClock: Clock = {
         clearTimeout(timer);
         reject(signal.reason as Error);
       };
-      const timer = setTimeout(() => {
-        signal.removeEventListener('abort', onAbort);
-        resolve();
-      }, Math.min(Math.max(delayMs, 0), MAX_TIMER_MS));
+      const timer = setTimeout(
+        () => {
+          signal.removeEventListener('abort', onAbort);
+          resolve();
+        },
+        Math.min(Math.max(delayMs, 0), MAX_TIMER_MS),
+      );
       signal.addEventListener('abort', onAbort, { once: true });
     });
   },

@@ -47,7 +47,8 @@ export class AccessResolver {
       }
       found.push(readDockerConfig(secret));
     }
-    if (serviceAccountName !== undefined) found.push(...(await this.#ofServiceAccount(namespace, serviceAccountName, signal)));
+    if (serviceAccountName !== undefined)
+      found.push(...(await this.#ofServiceAccount(namespace, serviceAccountName, signal)));
     const credential = found.length === 0 ? undefined : selectCredential(repository, found);
     const caPem = caBundleRef === undefined ? undefined : await this.#readBundle(namespace, caBundleRef, signal);
     return { ...(credential !== undefined && { credential }), ...(caPem !== undefined && { caPem }) };
@@ -62,9 +63,12 @@ export class AccessResolver {
   async #ofServiceAccount(namespace: string, name: string, signal: AbortSignal): Promise<DockerConfigSecret[]> {
     const account = await this.#read(serviceAccounts, namespace, name, signal);
     if (account === undefined) {
-      throw new TerminalError(`registry.serviceAccountName: ServiceAccount ${name} does not exist in namespace ${namespace}`, {
-        code: 'ServiceAccountNotFound',
-      });
+      throw new TerminalError(
+        `registry.serviceAccountName: ServiceAccount ${name} does not exist in namespace ${namespace}`,
+        {
+          code: 'ServiceAccountNotFound',
+        },
+      );
     }
     const found: DockerConfigSecret[] = [];
     for (const { name: secretName } of account.imagePullSecrets ?? []) {
@@ -84,14 +88,22 @@ export class AccessResolver {
         ? (await this.#read(configMaps, namespace, ref.name, signal))?.data?.[ref.key]
         : decode((await this.#read(secrets, namespace, ref.name, signal))?.data?.[ref.key]);
     if (pem === undefined) {
-      throw new TerminalError(`registry.caBundleRef: ${ref.kind} ${ref.name} in namespace ${namespace} has no key ${ref.key}`, {
-        code: 'CaBundleNotFound',
-      });
+      throw new TerminalError(
+        `registry.caBundleRef: ${ref.kind} ${ref.name} in namespace ${namespace} has no key ${ref.key}`,
+        {
+          code: 'CaBundleNotFound',
+        },
+      );
     }
     return pem;
   }
 
-  async #read<T extends KubeObject>(resource: Resource<T>, namespace: string, name: string, signal: AbortSignal): Promise<T | undefined> {
+  async #read<T extends KubeObject>(
+    resource: Resource<T>,
+    namespace: string,
+    name: string,
+    signal: AbortSignal,
+  ): Promise<T | undefined> {
     const key = `${namespace}/${resource.kind}/${name}`;
     const kept = this.#kept.get(key);
     // What was missing is looked for again at once: people create the policy first and the secret after it.
@@ -110,9 +122,12 @@ function readDockerConfig(secret: Secret): DockerConfigSecret {
   const { name, uid, resourceVersion } = secret.metadata;
   const dockerConfigJson = decode(secret.data?.[DOCKER_CONFIG_KEY]);
   if (secret.type !== DOCKER_CONFIG_TYPE || dockerConfigJson === undefined) {
-    throw new TerminalError(`Secret ${name} is not of type ${DOCKER_CONFIG_TYPE}: create it with kubectl create secret docker-registry`, {
-      code: 'InvalidPullSecret',
-    });
+    throw new TerminalError(
+      `Secret ${name} is not of type ${DOCKER_CONFIG_TYPE}: create it with kubectl create secret docker-registry`,
+      {
+        code: 'InvalidPullSecret',
+      },
+    );
   }
   return { name, uid, resourceVersion, dockerConfigJson };
 }

@@ -33,7 +33,12 @@ export class CreationTimes {
    * Inspects the first of `tags`, and puts what it finds into the map that `of` returns. An image that states no time
    * counts as built at the epoch, and a tag that is gone by now as well.
    */
-  async learn(repository: Repository, access: RegistryAccess, tags: readonly string[], signal: AbortSignal): Promise<void> {
+  async learn(
+    repository: Repository,
+    access: RegistryAccess,
+    tags: readonly string[],
+    signal: AbortSignal,
+  ): Promise<void> {
     const known = this.#mapOf(repository, access);
     for (const tag of tags.slice(0, MAX_PER_CYCLE)) {
       if (!isTag(tag)) continue;

@@ -90,7 +90,9 @@ export function decide(observation: PolicyObservation): PolicyDecision {
   const walked = found === undefined ? undefined : walkCandidates(observation, found.choice, contests);
   const unfinished = rollouts.find((rollout) => !isFinished(rollout.status));
   const canAct =
-    observation.problem === undefined && unfinished === undefined && !observation.targetProblems.some(({ stalls }) => stalls);
+    observation.problem === undefined &&
+    unfinished === undefined &&
+    !observation.targetProblems.some(({ stalls }) => stalls);
   const chosen = walked?.chosen;
   const create =
     canAct && chosen !== undefined && chosen.gates.answer === 'Open' && chosen.moves.length > 0
@@ -153,10 +155,15 @@ function findMoves(observation: PolicyObservation, eligible: EligibleTag, contes
 }
 
 /** Why this container would move to the candidate; undefined when it should stay. */
-function moveTrigger(observation: PolicyObservation, line: LedgerLine, eligible: EligibleTag): RolloutTrigger | undefined {
+function moveTrigger(
+  observation: PolicyObservation,
+  line: LedgerLine,
+  eligible: EligibleTag,
+): RolloutTrigger | undefined {
   const tag = line.target.image?.tag;
   const digest = runningDigest(line);
-  if (digest !== undefined && (digest === eligible.digest || observation.isSameImage(eligible.digest, digest))) return undefined;
+  if (digest !== undefined && (digest === eligible.digest || observation.isSameImage(eligible.digest, digest)))
+    return undefined;
   if (tag === eligible.tag) return observation.followsDigest && digest !== undefined ? 'NewDigest' : undefined;
   const isUpgrade = tag === undefined || eligible.position === 'Below' || observation.isAbove(eligible.tag, tag);
   if (!isUpgrade) return undefined;
@@ -204,7 +211,11 @@ function findContests({ policy, lines, rollouts, nowMs }: PolicyObservation): Co
   return { holds, isContested, reasserted };
 }
 
-function describeWorkloads(observation: PolicyObservation, eligible: EligibleTag, moves: readonly Move[]): GateWorkload[] {
+function describeWorkloads(
+  observation: PolicyObservation,
+  eligible: EligibleTag,
+  moves: readonly Move[],
+): GateWorkload[] {
   const seen = new Map<string, GateWorkload>();
   for (const { line } of moves) {
     const { workload } = line.target;
@@ -247,7 +258,10 @@ function newRollout(observation: PolicyObservation, candidate: Candidate): NonNu
   const { policy, rollouts, nowMs } = observation;
   const { eligible, moves, gates } = candidate;
   const number = Math.max(policy.status?.lastRollout ?? 0, ...rollouts.map(rolloutNumber)) + 1;
-  const targets = new Map<string, { target: Omit<RolloutTarget, 'containers'>; containers: RolloutTarget['containers'] }>();
+  const targets = new Map<
+    string,
+    { target: Omit<RolloutTarget, 'containers'>; containers: RolloutTarget['containers'] }
+  >();
   for (const { line } of moves) {
     const { workload, container } = line.target;
     const { uid, name } = workload.metadata;
@@ -261,7 +275,8 @@ function newRollout(observation: PolicyObservation, candidate: Candidate): NonNu
     targets.set(uid, entry);
   }
   const triggers = moves.map(({ trigger }) => trigger);
-  const trigger = (['Reassert', 'NewTag', 'NewDigest', 'NewTarget'] as const).find((it) => triggers.includes(it)) ?? 'NewTag';
+  const trigger =
+    (['Reassert', 'NewTag', 'NewDigest', 'NewTarget'] as const).find((it) => triggers.includes(it)) ?? 'NewTag';
   return {
     name: `${policy.metadata.name}-${number}`,
     number,
@@ -281,7 +296,11 @@ function newRollout(observation: PolicyObservation, candidate: Candidate): NonNu
   };
 }
 
-function describeDecision({ lowest, found }: PolicyObservation, eligible: EligibleTag, trigger: RolloutTrigger): string {
+function describeDecision(
+  { lowest, found }: PolicyObservation,
+  eligible: EligibleTag,
+  trigger: RolloutTrigger,
+): string {
   const tags = found?.tags;
   const among = tags === undefined ? '' : `, the best of ${tags.considered} tags that take part (${tags.total} listed)`;
   const running = lowest?.tag ?? (lowest?.digest === undefined ? undefined : shortDigest(lowest.digest));
@@ -318,7 +337,9 @@ function newStatus(observation: PolicyObservation, outcome: Outcome): ImagePolic
   const isKnown = found !== undefined && problem === undefined && outcome.walked?.doubt === undefined;
   const candidate = isKnown ? describeCandidate(observation, outcome) : before?.candidate;
   const selected = isKnown ? describeSelected(observation, outcome) : before?.selected;
-  const current = describeCurrent(observation) ?? (lines.length === 0 && policy.spec.targets.length > 0 ? before?.current : undefined);
+  const current =
+    describeCurrent(observation) ??
+    (lines.length === 0 && policy.spec.targets.length > 0 ? before?.current : undefined);
   const tags = isKnown && found.tags !== undefined ? describeTags(found.tags) : before?.tags;
   const seen = found === undefined ? before?.seen : describeSeen(found.choice);
   const lastRollout = outcome.create?.number ?? highestNumber(observation);
@@ -335,19 +356,30 @@ function newStatus(observation: PolicyObservation, outcome: Outcome): ImagePolic
   const claims = claimConditions(observation, outcome, draft);
   return {
     ...draft,
-    conditions: updateConditions(before?.conditions, claims ?? keepConditions(before), { generation, nowMs: observation.nowMs }),
+    conditions: updateConditions(before?.conditions, claims ?? keepConditions(before), {
+      generation,
+      nowMs: observation.nowMs,
+    }),
   };
 }
 
 function keepConditions(before: ImagePolicyStatus | undefined): ConditionClaim[] {
-  return (before?.conditions ?? []).map(({ type, status, reason, message }) => ({ type: type as ConditionClaim['type'], status, reason, message }));
+  return (before?.conditions ?? []).map(({ type, status, reason, message }) => ({
+    type: type as ConditionClaim['type'],
+    status,
+    reason,
+    message,
+  }));
 }
 
 function highestNumber({ policy, rollouts }: PolicyObservation): number {
   return Math.max(policy.status?.lastRollout ?? 0, ...rollouts.map(rolloutNumber));
 }
 
-function describeCandidate({ policy, nowMs }: PolicyObservation, { walked, create }: Outcome): ImagePolicyStatus['candidate'] {
+function describeCandidate(
+  { policy, nowMs }: PolicyObservation,
+  { walked, create }: Outcome,
+): ImagePolicyStatus['candidate'] {
   const best = walked?.best;
   if (best === undefined) return undefined;
   const { tag, digest } = best.eligible;
@@ -356,7 +388,10 @@ function describeCandidate({ policy, nowMs }: PolicyObservation, { walked, creat
   const waitingFor = closed.map((verdict): GateAnswer => {
     const earlier =
       before?.digest === digest
-        ? before.waitingFor?.find(({ gate, answer, reason }) => gate === verdict.gate && answer === verdict.answer && reason === verdict.reason)
+        ? before.waitingFor?.find(
+            ({ gate, answer, reason }) =>
+              gate === verdict.gate && answer === verdict.answer && reason === verdict.reason,
+          )
         : undefined;
     return { ...verdict, sinceTime: earlier?.sinceTime ?? toTimestamp(nowMs) };
   });
@@ -387,11 +422,15 @@ function describeCurrent({ policy, lines, lowest, rollouts, nowMs }: PolicyObser
   const beforeImage = before?.images[0];
   const bringer = rollouts
     .toReversed()
-    .find(({ spec, status }) => isFinished(status) && spec.images.some(({ tag, digest }) => tag === lowest.tag && digest === lowest.digest));
+    .find(
+      ({ spec, status }) =>
+        isFinished(status) && spec.images.some(({ tag, digest }) => tag === lowest.tag && digest === lowest.digest),
+    );
   const isSame = beforeImage?.tag === image.tag && beforeImage?.digest === image.digest;
   return {
     images: [image],
-    sinceTime: isSame && before?.sinceTime !== undefined ? before.sinceTime : (bringer?.status?.startTime ?? toTimestamp(nowMs)),
+    sinceTime:
+      isSame && before?.sinceTime !== undefined ? before.sinceTime : (bringer?.status?.startTime ?? toTimestamp(nowMs)),
     ...(bringer !== undefined && { rollout: bringer.metadata.name }),
   };
 }
@@ -454,7 +493,8 @@ function claimConditions(
   }
   const doubt = outcome.walked?.doubt;
   if (doubt !== undefined) {
-    if (doubt.message !== undefined) return notReady('CandidateUnreadable', `${doubt.tag} could not be read: ${doubt.message}`);
+    if (doubt.message !== undefined)
+      return notReady('CandidateUnreadable', `${doubt.tag} could not be read: ${doubt.message}`);
     const isNew = policy.status?.observedGeneration !== policy.metadata.generation;
     return isNew ? reconciling('Resolving', `asking the registry about ${doubt.tag}`) : undefined;
   }
@@ -500,7 +540,12 @@ function claimRest(observation: PolicyObservation, draft: Omit<ImagePolicyStatus
     };
   }
   if (policy.spec.targets.length === 0) {
-    return { type: 'Ready', status: 'True', reason: 'Selected', message: `${draft.selected.tag} is selected; there are no targets to move` };
+    return {
+      type: 'Ready',
+      status: 'True',
+      reason: 'Selected',
+      message: `${draft.selected.tag} is selected; there are no targets to move`,
+    };
   }
   const suffix = policy.spec.suspend ? '; the policy is suspended' : '';
   return {

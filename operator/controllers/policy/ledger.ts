@@ -43,7 +43,15 @@ export function findMove(
   rollout: ImageRollout,
   uid: string,
   container: string,
-): { readonly from: string; readonly to: string; readonly wrote: boolean; readonly failed: boolean; readonly message: string } | undefined {
+):
+  | {
+      readonly from: string;
+      readonly to: string;
+      readonly wrote: boolean;
+      readonly failed: boolean;
+      readonly message: string;
+    }
+  | undefined {
   const index = rollout.spec.targets.findIndex((target) => target.uid === uid);
   const move = rollout.spec.targets[index]?.containers.find(({ name }) => name === container);
   if (move === undefined) return undefined;
@@ -51,7 +59,9 @@ export function findMove(
   return {
     from: move.from,
     to: move.to,
-    wrote: status !== undefined && (status.state === 'Applied' || status.state === 'Healthy' || status.appliedTime !== undefined),
+    wrote:
+      status !== undefined &&
+      (status.state === 'Applied' || status.state === 'Healthy' || status.appliedTime !== undefined),
     failed: rollout.status?.state === 'Held' && status?.state === 'Failed',
     message: status?.message ?? rollout.status?.message ?? '',
   };
@@ -93,7 +103,11 @@ export function readLedger(
         : container.image === entry.image
           ? 'known'
           : 'foreign';
-    if (entry.digest === undefined && target.image?.digest === undefined && (standing === 'adopted' || standing === 'known')) {
+    if (
+      entry.digest === undefined &&
+      target.image?.digest === undefined &&
+      (standing === 'adopted' || standing === 'known')
+    ) {
       const digest = podDigest(target);
       if (digest !== undefined) entry = { ...entry, digest };
     }

@@ -83,7 +83,13 @@ export interface Observed {
 const MAX_KEPT = 20_000;
 /** Platforms → choice, at most this often: each round reads what the one before lacked. */
 const MAX_ROUNDS = 8;
-const ACCESS_CODES = new Set(['Unauthorized', 'Forbidden', 'RepositoryNotFound', 'InvalidCaBundle', 'UntrustedCertificate']);
+const ACCESS_CODES = new Set([
+  'Unauthorized',
+  'Forbidden',
+  'RepositoryNotFound',
+  'InvalidCaBundle',
+  'UntrustedCertificate',
+]);
 
 export class PolicyObserver {
   readonly #deps: PolicyObserverDeps;
@@ -146,7 +152,9 @@ export class PolicyObserver {
   #rolloutsOf(policy: ImagePolicy): ImageRollout[] {
     return this.#deps.rollouts
       .byIndex(ROLLOUTS_BY_POLICY, formatKey(keyOf(policy)))
-      .filter(({ spec, metadata }) => spec.policy.uid === policy.metadata.uid && metadata.deletionTimestamp === undefined)
+      .filter(
+        ({ spec, metadata }) => spec.policy.uid === policy.metadata.uid && metadata.deletionTimestamp === undefined,
+      )
       .sort((a, b) => rolloutNumber(a) - rolloutNumber(b));
   }
 
@@ -168,7 +176,12 @@ export class PolicyObserver {
     }
   }
 
-  #unreadable(policy: ImagePolicy, rollouts: readonly ImageRollout[], nowMs: number, problem: Problem): PolicyObservation {
+  #unreadable(
+    policy: ImagePolicy,
+    rollouts: readonly ImageRollout[],
+    nowMs: number,
+    problem: Problem,
+  ): PolicyObservation {
     return {
       nowMs,
       policy,
@@ -231,7 +244,9 @@ export class PolicyObserver {
         digests.get(`${workload.metadata.uid}/${container.name}`),
       );
     const lines = read(containers);
-    const doubtful = new Set(lines.filter(({ standing }) => standing === 'foreign').map(({ target }) => target.workload));
+    const doubtful = new Set(
+      lines.filter(({ standing }) => standing === 'foreign').map(({ target }) => target.workload),
+    );
     return doubtful.size === 0 ? lines : read(await this.#readLive(containers, doubtful, signal));
   }
 
@@ -265,7 +280,8 @@ export class PolicyObserver {
     for (const line of lines) {
       const tag = line.target.image?.tag;
       const least = lowest?.target.image?.tag;
-      if (lowest === undefined || (least !== undefined && (tag === undefined || isAbove(kept, least, tag)))) lowest = line;
+      if (lowest === undefined || (least !== undefined && (tag === undefined || isAbove(kept, least, tag))))
+        lowest = line;
     }
     const tag = lowest?.target.image?.tag;
     const digest = lowest === undefined ? undefined : runningDigest(lowest);
@@ -307,7 +323,11 @@ export class PolicyObserver {
     } catch (error) {
       if (!(error instanceof TerminalError)) throw error;
       tagSource.forget(subscriber);
-      return { ...nothing, problem: { code: error.code, message: error.message, stalls: false }, lookAgainMs: Math.min(intervalMs, 60_000) };
+      return {
+        ...nothing,
+        problem: { code: error.code, message: error.message, stalls: false },
+        lookAgainMs: Math.min(intervalMs, 60_000),
+      };
     }
     const ask = (wants: readonly Tag[]): RepositoryView =>
       tagSource.observe(subscriber, {
@@ -321,7 +341,11 @@ export class PolicyObserver {
     if (view.listingError !== undefined) {
       const { code, message } = view.listingError;
       if (ACCESS_CODES.has(code)) resolver.forget(policy.metadata.namespace ?? '');
-      return { ...nothing, problem: { code, message, stalls: false }, ...(ACCESS_CODES.has(code) && { lookAgainMs: intervalMs }) };
+      return {
+        ...nothing,
+        problem: { code, message, stalls: false },
+        ...(ACCESS_CODES.has(code) && { lookAgainMs: intervalMs }),
+      };
     }
     const tags = kept.rules.fixedTag === undefined ? view.listing?.tags : [kept.rules.fixedTag];
     if (tags === undefined) return nothing;
@@ -419,7 +443,10 @@ interface FactReaderOptions {
 /** Facts about single tags: digests from the view, platforms as far as they were read in this look. */
 class FactReader {
   readonly #options: FactReaderOptions;
-  readonly #platforms = new Map<Digest, { readonly platforms: readonly Platform[]; readonly digests: readonly Digest[] }>();
+  readonly #platforms = new Map<
+    Digest,
+    { readonly platforms: readonly Platform[]; readonly digests: readonly Digest[] }
+  >();
   readonly #failures = new Map<Digest, string>();
 
   constructor(options: FactReaderOptions) {
@@ -482,10 +509,12 @@ function isAbove({ rules, created }: Kept, tag: string, other: string): boolean 
 
 /** The tags whose digests are asked for every cycle: what runs, and the candidates that may still come into question. */
 function tagsInUse(choice: Choice, current: string | undefined): Tag[] {
-  const wanted = new Set<string>(choice.lacking.digests);
+  const wanted = new Set<string>();
   if (current !== undefined) wanted.add(current);
   for (const examination of choice.examined) {
-    if (examination.kind === 'Eligible' && examination.candidate.position !== 'Current') wanted.add(examination.candidate.tag);
+    if (examination.kind === 'Waiting') wanted.add(examination.tag);
+    if (examination.kind === 'Eligible' && examination.candidate.position !== 'Current')
+      wanted.add(examination.candidate.tag);
     if (examination.kind === 'Rejected' && examination.code === 'PlatformMissing') wanted.add(examination.tag);
   }
   return [...wanted].filter(isTag).sort();
@@ -493,7 +522,8 @@ function tagsInUse(choice: Choice, current: string | undefined): Tag[] {
 
 /** Remembers since which listing the running tag is missing. */
 function noteMissing(kept: Kept, { listing }: RepositoryView, current: string | undefined): void {
-  const isMissing = listing !== undefined && current !== undefined && kept.rules.allowsDowngrade && !listing.tags.includes(current);
+  const isMissing =
+    listing !== undefined && current !== undefined && kept.rules.allowsDowngrade && !listing.tags.includes(current);
   if (!isMissing) delete kept.missing;
   else if (kept.missing?.tag !== current) kept.missing = { tag: current, sequence: listing.sequence };
 }

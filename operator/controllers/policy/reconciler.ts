@@ -56,7 +56,11 @@ export class PolicyReconciler {
     return waits.length === 0 ? {} : { requeueAfterMs: Math.max(0, Math.min(...waits)) };
   }
 
-  async #create(policy: ImagePolicy, create: NonNullable<PolicyDecision['create']>, { signal, log }: Context): Promise<void> {
+  async #create(
+    policy: ImagePolicy,
+    create: NonNullable<PolicyDecision['create']>,
+    { signal, log }: Context,
+  ): Promise<void> {
     const namespace = policy.metadata.namespace ?? '';
     log.info('Starting rollout', { rollout: create.name, trigger: create.spec.trigger, images: create.spec.images });
     try {
@@ -90,7 +94,11 @@ export class PolicyReconciler {
   }
 
   /** The name is taken: by our own earlier try, whose answer was lost, or by a rollout that the cache does not show yet. */
-  async #recognise(policy: ImagePolicy, create: NonNullable<PolicyDecision['create']>, signal: AbortSignal): Promise<void> {
+  async #recognise(
+    policy: ImagePolicy,
+    create: NonNullable<PolicyDecision['create']>,
+    signal: AbortSignal,
+  ): Promise<void> {
     const key = { namespace: policy.metadata.namespace ?? '', name: create.name };
     const existing = await this.#deps.client.get(imageRollouts, key, { signal });
     if (existing !== undefined) this.#deps.rollouts.applyWrite(existing);
@@ -99,7 +107,9 @@ export class PolicyReconciler {
       isDeepStrictEqual(existing.spec.targets, create.spec.targets) &&
       isDeepStrictEqual(existing.spec.images, create.spec.images);
     if (isOurs) return;
-    throw new TransientError(`Creating rollout ${create.name}: the name is taken by another one`, { code: 'RolloutNameTaken' });
+    throw new TransientError(`Creating rollout ${create.name}: the name is taken by another one`, {
+      code: 'RolloutNameTaken',
+    });
   }
 
   async #writeStatus(policy: CachedPolicy, status: ImagePolicyStatus, { signal, log }: Context): Promise<void> {

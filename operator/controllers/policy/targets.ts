@@ -2,7 +2,13 @@
 
 import type { ImagePolicy } from '../../api/kinds.ts';
 import { MAX_TARGET_WORKLOADS, type TargetSpec, type WorkloadKind } from '../../api/image-policy.ts';
-import { isSameRepository, parseImage, parseRepository, type ImageReference, type Repository } from '../../image/reference.ts';
+import {
+  isSameRepository,
+  parseImage,
+  parseRepository,
+  type ImageReference,
+  type Repository,
+} from '../../image/reference.ts';
 import type { Workload, WorkloadContainer } from '../../rollout/workloads/workload.ts';
 
 /** The workloads of the policy's namespace, as the caches have them. */
@@ -94,18 +100,30 @@ export function resolveTargets(
   for (const target of policy.spec.targets) {
     const workloads = findWorkloads(target, lookup);
     if (workloads.length === 0) {
-      const what = target.name === undefined ? `no ${target.kind} has the labels of the selector` : `${target.kind} ${target.name} does not exist`;
-      problems.push({ reason: 'TargetNotFound', message: `${what} in namespace ${policy.metadata.namespace ?? ''}`, stalls: false });
+      const what =
+        target.name === undefined
+          ? `no ${target.kind} has the labels of the selector`
+          : `${target.kind} ${target.name} does not exist`;
+      problems.push({
+        reason: 'TargetNotFound',
+        message: `${what} in namespace ${policy.metadata.namespace ?? ''}`,
+        stalls: false,
+      });
     }
     for (const workload of workloads) {
       workloadUids.add(workload.metadata.uid);
       const containers = workload.containers.filter(
-        (container) => wantsContainer(target, container, repository) || recorded.has(`${workload.metadata.uid}/${container.name}`),
+        (container) =>
+          wantsContainer(target, container, repository) || recorded.has(`${workload.metadata.uid}/${container.name}`),
       );
       problems.push(...describeMissingContainers(policy, target, workload, repository, containers));
       for (const container of containers) {
         const image = readImage(container.image);
-        found.set(`${workload.metadata.uid}/${container.name}`, { workload, container, ...(image !== undefined && { image }) });
+        found.set(`${workload.metadata.uid}/${container.name}`, {
+          workload,
+          container,
+          ...(image !== undefined && { image }),
+        });
       }
     }
   }
@@ -136,7 +154,9 @@ function describeMissingContainers(
 ): TargetProblem[] {
   const problem = (message: string): TargetProblem => ({ reason: 'NoMatchingContainer', message, stalls: false });
   if (target.containers === undefined) {
-    return containers.length > 0 ? [] : [problem(`no container of ${titleOf(workload)} has an image of ${policy.spec.image}`)];
+    return containers.length > 0
+      ? []
+      : [problem(`no container of ${titleOf(workload)} has an image of ${policy.spec.image}`)];
   }
   const recorded = new Set((policy.status?.targets ?? []).map(({ uid, container }) => `${uid}/${container}`));
   return target.containers.flatMap((name) => {
@@ -145,7 +165,11 @@ function describeMissingContainers(
     const image = readImage(container.image);
     const isForeign = image === undefined || !isSameRepository(image.repository, repository);
     return isForeign && !recorded.has(`${workload.metadata.uid}/${name}`)
-      ? [problem(`container ${name} of ${titleOf(workload)} runs ${container.image}, which is not of ${policy.spec.image}`)]
+      ? [
+          problem(
+            `container ${name} of ${titleOf(workload)} runs ${container.image}, which is not of ${policy.spec.image}`,
+          ),
+        ]
       : [];
   });
 }

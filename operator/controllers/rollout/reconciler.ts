@@ -75,7 +75,8 @@ export class RolloutReconciler {
 
   async reconcile(key: ObjectKey, context: Context): Promise<Result> {
     let rollout = this.#deps.rollouts.get(key);
-    if (rollout === undefined || rollout.metadata.deletionTimestamp !== undefined || isFinished(rollout.status)) return {};
+    if (rollout === undefined || rollout.metadata.deletionTimestamp !== undefined || isFinished(rollout.status))
+      return {};
     const targets = await this.#readTargets(rollout, context);
     for (let count = 0; count < MAX_STEPS; count += 1) {
       const observation = this.#observe(rollout, targets);
@@ -135,7 +136,11 @@ export class RolloutReconciler {
       const live = await this.#readLive(rollout, index, signal);
       const podMessage =
         isVerifying && live?.progress.kind === 'progressing'
-          ? await this.#askPods(live, target.containers.map(({ name }) => name), signal)
+          ? await this.#askPods(
+              live,
+              target.containers.map(({ name }) => name),
+              signal,
+            )
           : undefined;
       observed.push({ ...(live !== undefined && { live }), ...(podMessage !== undefined && { podMessage }) });
     }
@@ -164,7 +169,12 @@ export class RolloutReconciler {
     }
   }
 
-  async #apply(rollout: ImageRollout, index: number, live: Workload | undefined, { signal, log }: Context): Promise<ObservedTarget> {
+  async #apply(
+    rollout: ImageRollout,
+    index: number,
+    live: Workload | undefined,
+    { signal, log }: Context,
+  ): Promise<ObservedTarget> {
     const target = rollout.spec.targets[index]!;
     if (live === undefined) return {};
     if (live.rollout !== undefined && live.rollout !== rollout.metadata.name) {
@@ -231,7 +241,11 @@ export class RolloutReconciler {
     const written = await this.#deps.client.replaceStatus(imageRollouts, { ...rollout, status }, { signal });
     this.#deps.rollouts.applyWrite(written);
     if (rollout.status?.state !== status.state) {
-      log.info('Rollout changed state', { from: rollout.status?.state ?? 'Pending', to: status.state, reason: status.message });
+      log.info('Rollout changed state', {
+        from: rollout.status?.state ?? 'Pending',
+        to: status.state,
+        reason: status.message,
+      });
       this.#announceState(written, status);
     }
     return written;

@@ -42,7 +42,8 @@ export const deployment: WorkloadType<RawDeployment> = {
         : { kind: 'progressing', message: `${total} pods are still stopping` };
     }
     if (updated < wanted) return { kind: 'progressing', message: `${updated} of ${wanted} pods have the new image` };
-    if (total > updated) return { kind: 'progressing', message: `${total - updated} pods with the old image are still there` };
+    if (total > updated)
+      return { kind: 'progressing', message: `${total - updated} pods with the old image are still there` };
     if (available < wanted) return { kind: 'progressing', message: `${available} of ${wanted} pods are available` };
     return { kind: 'healthy' };
   },

@@ -50,7 +50,7 @@ export function findManagingTool(metadata: ObjectMeta): ManagingTool | undefined
 export function explainHandover(tool: ManagingTool['tool']): string {
   switch (tool) {
     case 'Argo CD':
-      return "let Argo CD ignore the field (ignoreDifferences with managedFieldsManagers: [slipway]) or leave image out of the manifest, then set rollout.onForeignChange; or empty targets and write status.selected to Git";
+      return 'let Argo CD ignore the field (ignoreDifferences with managedFieldsManagers: [slipway]) or leave image out of the manifest, then set rollout.onForeignChange; or empty targets and write status.selected to Git';
     case 'Flux':
       return 'leave image out of the manifest or let Flux ignore the field, then set rollout.onForeignChange; or empty targets and write status.selected to Git';
     case 'Helm':

@@ -51,7 +51,10 @@ export const statefulSet: WorkloadType<RawStatefulSet> = {
     }
     if (available < wanted) return { kind: 'progressing', message: `${available} of ${wanted} pods are available` };
     return due === 0
-      ? { kind: 'paused', message: `updateStrategy.rollingUpdate.partition ${partition} keeps every pod on the old image` }
+      ? {
+          kind: 'paused',
+          message: `updateStrategy.rollingUpdate.partition ${partition} keeps every pod on the old image`,
+        }
       : { kind: 'healthy' };
   },
 };

@@ -80,7 +80,8 @@ function imageManagers(
   for (const entry of managedFields ?? []) {
     let node: unknown = entry.fieldsV1;
     for (const part of path) node = (node as Record<string, unknown> | undefined)?.[part];
-    if (node !== undefined && entry.manager !== undefined && !managers.includes(entry.manager)) managers.push(entry.manager);
+    if (node !== undefined && entry.manager !== undefined && !managers.includes(entry.manager))
+      managers.push(entry.manager);
   }
   return managers;
 }
@@ -130,7 +131,11 @@ export function toSelectorString(
   selector:
     | {
         readonly matchLabels?: Readonly<Record<string, string>>;
-        readonly matchExpressions?: readonly { readonly key: string; readonly operator: string; readonly values?: readonly string[] }[];
+        readonly matchExpressions?: readonly {
+          readonly key: string;
+          readonly operator: string;
+          readonly values?: readonly string[];
+        }[];
       }
     | undefined,
 ): string | undefined {

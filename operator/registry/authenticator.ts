@@ -298,7 +298,8 @@ function basicHeader(credential: RegistryCredential): string {
   return `Basic ${Buffer.from(`${credential.username}:${credential.password.reveal()}`, 'utf8').toString('base64')}`;
 }
 
-function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+/** The promise, or the signal's reason if that comes first. */
+export function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason as Error);
     const onAbort = (): void => reject(signal.reason as Error);

@@ -3,6 +3,7 @@
 
 import type { Repository } from '../image/reference.ts';
 import {
+  abortable,
   Authenticator,
   type Authorization,
   credentialFor,
@@ -14,7 +15,7 @@ import type { RegistryAccess } from './credential.ts';
 import { admitRegistryHop } from './hop-rules.ts';
 import { type HostsConfig, resolveEndpoint } from './hosts.ts';
 import type { RegistryLimits } from './limits.ts';
-import { mayBePlainHttp } from './network-failure.ts';
+import { isTlsProtocolFailure, mayBePlainHttp } from './network-failure.ts';
 import type { RegistryVerb } from './observer.ts';
 import { describeStatus, registryError } from './problem.ts';
 import { type Answer, oneHeader, Transport, type TransportOptions } from './transport.ts';
@@ -35,6 +36,10 @@ export interface RegistryAnswer extends Answer {
   readonly url: URL;
 }
 
+type Scheme = 'http' | 'https';
+/** A request for `/v2/` itself has no path. */
+type Wanted = Omit<RegistryRequest, 'path'> & { readonly path: string | undefined };
+
 /** First, learn the scheme; then a token with the wrong scope or one that has expired early. */
 const MAX_LOGINS = 2;
 const CODE = /^[A-Z][A-Z0-9_]{0,63}$/;
@@ -44,11 +49,13 @@ export class RegistryRequester {
   readonly #hosts: HostsConfig;
   readonly #transport: Transport;
   readonly #authenticator: Authenticator;
-  /** Hosts listed as insecure that turned out not to speak HTTPS. */
-  readonly #plainHttp = new Set<string>();
+  /** Of hosts listed as insecure. */
+  readonly #schemes = new Map<string, Promise<Scheme>>();
+  readonly #ping: Wanted;
 
   constructor(options: TransportOptions) {
     this.limits = options.limits;
+    this.#ping = { method: 'GET', path: undefined, verb: 'ping', headers: {}, maxBytes: options.limits.manifestBytes };
     this.#hosts = options.hosts;
     this.#transport = new Transport(options);
     this.#authenticator = new Authenticator({ ...options, transport: this.#transport });
@@ -93,45 +100,58 @@ export class RegistryRequester {
 
   /** Some registries show those who have not logged in neither the repository nor a challenge. */
   async #learnFromPing(target: RegistryTarget, signal: AbortSignal): Promise<boolean> {
-    const ping = {
-      method: 'GET',
-      path: undefined,
-      verb: 'ping',
-      headers: {},
-      maxBytes: this.limits.errorBytes,
-    } as const;
-    const answer = await this.#send(target, ping, undefined, signal);
+    const answer = await this.#send(target, this.#ping, undefined, signal);
     return answer.status === 401 && this.#authenticator.learn(target, answer, undefined);
   }
 
   async #send(
     target: RegistryTarget,
-    wanted: Omit<RegistryRequest, 'path'> & { readonly path: string | undefined },
+    wanted: Wanted,
     sent: Authorization | undefined,
     signal: AbortSignal,
   ): Promise<RegistryAnswer> {
     const { authority, isInsecure } = target.endpoint;
     if (!isInsecure) return this.#sendBy('https', target, wanted, sent, signal);
-    if (this.#plainHttp.has(authority)) {
-      const answer = await this.#sendBy('http', target, wanted, sent, signal);
-      // What a server says when it is spoken to in plain HTTP and should not be.
-      if (answer.status === 400) this.#plainHttp.delete(authority);
-      return answer;
-    }
+    const scheme = await this.#schemeOf(target, signal);
     try {
-      return await this.#sendBy('https', target, wanted, sent, signal);
-    } catch (thrown) {
-      if (signal.aborted || !mayBePlainHttp(thrown)) throw thrown;
-      const answer = await this.#sendBy('http', target, wanted, sent, signal);
-      this.#plainHttp.add(authority);
+      const answer = await this.#sendBy(scheme, target, wanted, sent, signal);
+      // What a server says that is spoken to in plain HTTP and wants TLS.
+      if (scheme === 'http' && answer.status === 400) this.#schemes.delete(authority);
       return answer;
+    } catch (thrown) {
+      if (isTlsProtocolFailure(thrown)) this.#schemes.delete(authority);
+      throw thrown;
+    }
+  }
+
+  /** How a host listed as insecure wants to be spoken to. Found out by one attempt, however many wait for it. */
+  #schemeOf(target: RegistryTarget, signal: AbortSignal): Promise<Scheme> {
+    const { authority } = target.endpoint;
+    let scheme = this.#schemes.get(authority);
+    if (scheme === undefined) {
+      scheme = this.#probe(target);
+      // An attempt that failed, or told nothing for sure, is not remembered.
+      scheme.catch(() => this.#schemes.delete(authority));
+      this.#schemes.set(authority, scheme);
+    }
+    return abortable(scheme, signal);
+  }
+
+  async #probe(target: RegistryTarget): Promise<Scheme> {
+    try {
+      await this.#sendBy('https', target, this.#ping, undefined, new AbortController().signal);
+      return 'https';
+    } catch (thrown) {
+      if (!mayBePlainHttp(thrown)) throw thrown;
+      if (!isTlsProtocolFailure(thrown)) this.#schemes.delete(target.endpoint.authority);
+      return 'http';
     }
   }
 
   async #sendBy(
     scheme: 'https' | 'http',
     target: RegistryTarget,
-    wanted: Omit<RegistryRequest, 'path'> & { readonly path: string | undefined },
+    wanted: Wanted,
     sent: Authorization | undefined,
     signal: AbortSignal,
   ): Promise<RegistryAnswer> {

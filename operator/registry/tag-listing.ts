@@ -22,9 +22,9 @@ export class TagListing {
   readonly #text: string;
   #tags: WeakRef<readonly string[]>;
 
-  constructor(tags: Iterable<string>, pages: readonly PageMemory[]) {
+  constructor(tags: ReadonlySet<string>, pages: readonly PageMemory[]) {
     // The default order of sort() is byte order here: tags are ASCII.
-    const sorted = Object.freeze([...new Set(tags)].sort());
+    const sorted = Object.freeze([...tags].sort());
     this.#text = sorted.join('\n');
     this.#tags = new WeakRef(sorted);
     this.size = sorted.length;

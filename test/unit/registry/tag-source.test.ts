@@ -45,7 +45,7 @@ class FakeRegistryClient {
     await this.gate;
     signal.throwIfAborted();
     if (this.failListing) throw this.failListing();
-    return new TagListing(Object.keys(this.tags.get(formatRepository(repository)) ?? {}), []);
+    return new TagListing(new Set(Object.keys(this.tags.get(formatRepository(repository)) ?? {})), []);
   }
 
   async headManifest(

@@ -253,6 +253,12 @@ describe('nextStep, applying', () => {
     expect(nextStep(applying({ claimant, status }))).toEqual({ kind: 'apply', index: 0 });
   });
 
+  it('makes another replica claim though its epoch is the same, as after somebody deleted the Lease', () => {
+    const claimant = { ...CLAIMANT, holder: 'replica-b' };
+
+    expect(statusOf(nextStep(applying({ claimant })), 'record').claim).toMatchObject(claimant);
+  });
+
   it('makes the same replica claim again when it lost the lease in between', () => {
     const step = nextStep(applying({ claimant: { ...CLAIMANT, epoch: 5 } }));
 

@@ -159,7 +159,8 @@ export class Transport {
       h2Options: { pingInterval: lane.pingIntervalMs },
       connect(options, callback) {
         const onConnected: buildConnector.Callback = (...result) => {
-          if (result[1] !== null) destroyWhenSilent(result[1], lane, clock);
+          // A failure comes with no second argument at all, whatever the types say.
+          if (result[0] === null) destroyWhenSilent(result[1], lane, clock);
           callback(...result);
         };
         if (proxyUrl === undefined) connect(options, onConnected);

@@ -24,9 +24,6 @@ import { RegistryRequester } from './requester.ts';
 import type { TagListing } from './tag-listing.ts';
 
 export type { RegistryAccess } from './credential.ts';
-export type { HostConfig, HostsConfig } from './hosts.ts';
-export type { ImageFacts } from './image-facts.ts';
-export type { Descriptor, Manifest } from './manifest.ts';
 
 export interface RegistryClientOptions {
   readonly hosts: HostsConfig;

@@ -20,5 +20,3 @@ export interface RegistryAccess {
   /** PEM certificates trusted in addition to the system's and the operator's for this host. */
   readonly caPem?: string;
 }
-
-export const anonymous: RegistryAccess = {};

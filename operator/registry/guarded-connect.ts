@@ -54,7 +54,7 @@ export function guardedConnector(rules: ConnectRules): buildConnector.connector 
       secureContext: createSecureContext({ ca: [...getCACertificates('default'), ...rules.caPems] }),
     }),
     lookup: guardedLookup(rules),
-  } as buildConnector.BuildOptions);
+  });
   return (options, callback) => {
     // Node does not look up what already is an address, so these are judged here.
     const isAddress = isIP(options.hostname) !== 0;

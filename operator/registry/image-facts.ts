@@ -1,9 +1,9 @@
 // What selection needs to know of an image: the platforms it has, and when it was built. Everything here hangs on a digest
 // and so never changes.
 
+import { SlipwayError } from '../errors.ts';
 import type { Digest } from '../image/digest.ts';
 import { formatPlatform, type Platform } from '../image/platform.ts';
-import { SlipwayError } from '../errors.ts';
 import { type ImageManifest, type IndexEntry, isImageConfig, parseImageConfig, type ImageConfig } from './manifest.ts';
 import { type FetchContext, getBlob, getManifest } from './manifests.ts';
 import { registryError } from './problem.ts';

@@ -2,9 +2,9 @@
 // them is believed only as far as it agrees.
 
 import { createHash } from 'node:crypto';
+import { SlipwayError } from '../errors.ts';
 import { type Digest, isDigest, parseDigest } from '../image/digest.ts';
 import type { Tag } from '../image/tag.ts';
-import { SlipwayError } from '../errors.ts';
 import type { RegistryTarget } from './authenticator.ts';
 import { type Descriptor, type Manifest, MANIFEST_MEDIA_TYPES, parseManifest } from './manifest.ts';
 import { registryError } from './problem.ts';

@@ -9,15 +9,15 @@
 // who do not need a listing are asked for: the others cannot act anyway. A tag wanted for the first time does not wait for
 // the next poll.
 
+import { SlipwayError, TransientError } from '../errors.ts';
 import type { Digest } from '../image/digest.ts';
 import type { Repository } from '../image/reference.ts';
+import { formatRepository } from '../image/reference.ts';
 import type { Tag } from '../image/tag.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Clock } from '../time/clock.ts';
-import { SlipwayError, TransientError } from '../errors.ts';
 import type { RegistryClient } from './client.ts';
 import type { RegistryAccess } from './credential.ts';
-import { formatRepository } from '../image/reference.ts';
 import { type RegistryProblem, toProblem } from './problem.ts';
 import type { TagListing } from './tag-listing.ts';
 
@@ -233,7 +233,7 @@ export class RepositoryPoller {
     // After a start everybody polls at once: the second poll comes earlier by chance, and from then on they are spread.
     const spread = this.#polls === 1 ? 0.5 + 0.5 * random() : 1;
     if (problems.length === 0) return intervalMs * jitter * spread;
-    const backoffMs = problems.some(({ code }) => code === 'Unavailable' || code === 'RateLimited')
+    const backoffMs = problems.some(isPassing)
       ? Math.min(intervalMs, BACKOFF_MIN_MS * 2 ** Math.min(this.#failures - 1, 20))
       : intervalMs;
     const askedMs = Math.max(0, ...problems.map(({ retryAtMs }) => (retryAtMs ?? 0) - clock.now()));
@@ -294,13 +294,24 @@ export class RepositoryPoller {
     if (!isSameDigestView(before, after)) this.#wake(({ digestsOf }) => digestsOf.includes(tag));
   }
 
-  /** Tags that somebody wants and nobody has asked for yet. Their failures are counted by the next poll. */
+  /** Tags that somebody wants and nobody has asked for yet. */
   #askForNewTags(): void {
     const signal = this.#life?.signal;
     if (signal === undefined || this.#polls === 0) return;
     for (const tag of this.#wantedTags(true)) {
-      if (!this.#digests.has(tag)) void this.#askDigest(tag, signal);
+      if (!this.#digests.has(tag) && !this.#asking.has(tag)) void this.#askForNewTag(tag, signal);
     }
+  }
+
+  /** A failure that may pass does not wait for the end of the interval. */
+  async #askForNewTag(tag: Tag, signal: AbortSignal): Promise<void> {
+    await this.#askDigest(tag, signal);
+    const view = this.#digests.get(tag);
+    if (signal.aborted || this.#poll !== undefined || view?.kind !== 'failed' || !isPassing(view.problem)) return;
+    const { clock } = this.#options;
+    const askedMs = (view.problem.retryAtMs ?? 0) - clock.now();
+    const delayMs = Math.min(Math.max(BACKOFF_MIN_MS, askedMs), this.#intervalMs);
+    if (clock.monotonicMs() + delayMs < this.#dueMs) this.#schedule(delayMs);
   }
 
   #wantedTags(withThoseWhoList: boolean): readonly Tag[] {
@@ -360,6 +371,11 @@ function toListingView(
     completedTimeMs,
     sequence,
   };
+}
+
+/** Whether trying again before the interval is over may help. */
+function isPassing({ code }: RegistryProblem): boolean {
+  return code === 'Unavailable' || code === 'RateLimited';
 }
 
 function isSameProblem(a: RegistryProblem | undefined, b: RegistryProblem | undefined): boolean {

@@ -8,8 +8,7 @@ import type { Clock } from '../time/clock.ts';
 import type { RegistryClient } from './client.ts';
 import { RepositoryPoller, type RepositoryView, type RepositoryWants } from './repository-poller.ts';
 
-export type { DigestView, RepositoryView, RepositoryWants } from './repository-poller.ts';
-export type { RegistryProblem, RegistryProblemCode } from './problem.ts';
+export type { RepositoryView, RepositoryWants } from './repository-poller.ts';
 
 export interface TagSourceOptions {
   readonly client: Pick<RegistryClient, 'listTagsSince' | 'headManifest'>;

@@ -10,8 +10,8 @@ import { TerminalError } from '../errors.ts';
 import type { Clock } from '../time/clock.ts';
 import { type Exchange, type RawAnswer, startExchange, tooLarge } from './exchange.ts';
 import { guardedConnector, type ResolveHost } from './guarded-connect.ts';
-import { type GateOutcome, HostGate } from './host-gate.ts';
 import type { HopRules } from './hop-rules.ts';
+import { type GateOutcome, HostGate } from './host-gate.ts';
 import { authorityOf, type HostsConfig, requestsPerSecondOf } from './hosts.ts';
 import type { RegistryLimits } from './limits.ts';
 import { isStaleConnection, isTimeout, isTlsProtocolFailure, toNetworkError } from './network-failure.ts';
@@ -68,7 +68,8 @@ interface Attempt {
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 const CONCURRENCY = 8;
 const KEEP_ALIVE_MS = 20_000;
-const MAX_AGENTS = 256;
+/** Each set of trusted certificates costs a megabyte or two. */
+const MAX_AGENTS = 64;
 const MAX_IDLE_GATES = 1_000;
 const MAX_URL_LENGTH = 8_192;
 

@@ -7,8 +7,8 @@ import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import type { Digest } from '../../operator/image/digest.ts';
-import { buildImage, type ImageOptions, sha256 } from './registries-image.ts';
 import type { KeyPair } from '../cluster/certificates.ts';
+import { buildImage, type ImageOptions, sha256 } from './registries-image.ts';
 
 export type RequestKind = 'ping' | 'list' | 'manifest' | 'blob' | 'token' | 'other';
 
@@ -141,7 +141,7 @@ export class ScriptedRegistry implements AsyncDisposable {
   /** Stores any bytes as a manifest, under a tag if one is given. */
   put(repository: string, bytes: string | Buffer, mediaType: string, tag?: string): Digest {
     const content = Buffer.from(bytes);
-    const digest = sha256(content) as Digest;
+    const digest = sha256(content);
     this.#repository(repository).contents.set(digest, { bytes: content, mediaType });
     if (tag !== undefined) this.#repository(repository).tags.set(tag, digest);
     return digest;

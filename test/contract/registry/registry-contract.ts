@@ -37,6 +37,7 @@ export function describeRegistryContract(
     ['token', true],
   ];
   describe.each(combinations)(`${name}, login: %s, TLS: %s`, (auth, tls) => {
+    const cleanUps: (() => Promise<void>)[] = [];
     let registry: TestRegistry;
     let client: RegistryClient;
     let access: RegistryAccess;
@@ -46,6 +47,7 @@ export function describeRegistryContract(
 
     beforeAll(async () => {
       registry = await start({ auth, tls });
+      cleanUps.push(() => registry.stop());
       const tokenHosts = registry.tokenServer === undefined ? [] : [new URL(registry.tokenServer.realm).host];
       client = new RegistryClient({
         hosts: new Map([
@@ -58,6 +60,7 @@ export function describeRegistryContract(
         random: Math.random,
         userAgent: 'slipway-contract/1',
       });
+      cleanUps.push(() => client.close());
       access = accessTo(registry, registry.password);
       digests = new Map();
       const image = await registry.push('acme/web', 'v0', { created });
@@ -68,8 +71,7 @@ export function describeRegistryContract(
     }, 300_000);
 
     afterAll(async () => {
-      await client?.close();
-      await registry?.stop();
+      for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
     });
 
     function accessTo(host: TestRegistry, password: string): RegistryAccess {

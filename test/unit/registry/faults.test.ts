@@ -190,6 +190,27 @@ describe('a connection that the server closed while it was idle', () => {
   });
 });
 
+describe('a server that sends a body after HEAD', () => {
+  it('does not get the next answer wrong', async () => {
+    const { client, registry, repository } = await startPair();
+    const digest = registry.push('acme/web', 'v1');
+    const other = registry.push('acme/web', 'v2');
+    registry.script(({ method, reference }, response) => {
+      if (method !== 'HEAD') return false;
+      const name = reference === 'v1' ? digest : other;
+      response.socket?.write(
+        `HTTP/1.1 200 OK\r\nContent-Type: application/vnd.oci.image.manifest.v1+json\r\nDocker-Content-Digest: ${name}\r\nContent-Length: 20\r\n\r\n{"schemaVersion": 2}`,
+      );
+      return true;
+    });
+
+    for (let at = 0; at < 5; at += 1) {
+      expect((await client.headManifest(repository, v1, {}, never))?.digest).toBe(digest);
+      expect((await client.headManifest(repository, 'v2' as Tag, {}, never))?.digest).toBe(other);
+    }
+  });
+});
+
 describe('a registry that is slow (R2)', () => {
   it('is given up when it never answers', async () => {
     const { client, registry, repository, requests } = await startPair({ client: { limits: SHORT } });

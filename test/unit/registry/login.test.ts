@@ -2,10 +2,10 @@
 // (R10, I12).
 
 import { describe, expect, it } from '@jest/globals';
-import { basic, LOGIN, type ScriptedRegistry, sendJson } from '../../support/scripted-registry.ts';
-import { FakeClock } from '../../support/fake-clock.ts';
-import { Redacted } from '../../../operator/telemetry/redaction.ts';
 import type { Tag } from '../../../operator/image/tag.ts';
+import { Redacted } from '../../../operator/telemetry/redaction.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+import { basic, LOGIN, type ScriptedRegistry, sendJson } from '../../support/scripted-registry.ts';
 import { loginFor, never, rejection, startPair } from './client-fixture.ts';
 
 const v1 = 'v1' as Tag;

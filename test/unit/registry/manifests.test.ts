@@ -2,10 +2,10 @@
 
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { SlipwayError } from '../../../operator/errors.ts';
 import type { Digest } from '../../../operator/image/digest.ts';
 import { formatPlatform } from '../../../operator/image/platform.ts';
 import type { Tag } from '../../../operator/image/tag.ts';
-import { SlipwayError } from '../../../operator/errors.ts';
 import { parseManifest } from '../../../operator/registry/manifest.ts';
 import { buildImage, MEDIA_TYPES } from '../../support/registries-image.ts';
 import { sendJson } from '../../support/scripted-registry.ts';

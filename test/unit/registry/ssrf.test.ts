@@ -7,10 +7,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { type CertificateAuthority, createAuthority, type KeyPair } from '../../cluster/certificates.ts';
 import type { Tag } from '../../../operator/image/tag.ts';
 import { admitRegistryHop } from '../../../operator/registry/hop-rules.ts';
 import { type HostConfig, resolveEndpoint } from '../../../operator/registry/hosts.ts';
+import { type CertificateAuthority, createAuthority, type KeyPair } from '../../cluster/certificates.ts';
 import { basic, LOGIN, type ScriptedRegistry, sendJson } from '../../support/scripted-registry.ts';
 import { createClient, loginFor, never, rejection, startPair, startRegistry } from './client-fixture.ts';
 

@@ -565,6 +565,27 @@ describe('TagSource', () => {
     });
   });
 
+  describe('when a newly wanted tag cannot be had', () => {
+    it.each([
+      { code: 'Unavailable' as const, delayMs: 5_000 },
+      { code: 'Forbidden' as const, delayMs: INTERVAL },
+    ])('asks again after $delayMs ms: $code', async ({ code, delayMs }) => {
+      const world = start();
+      const running = world.run();
+      world.source.observe('p', wants());
+      await settle(world);
+      world.client.failHead = fail(code);
+
+      world.source.observe('p', wants({ digestsOf: [v1] }));
+      await world.clock.advance(0);
+
+      expect(world.source.observe('p', wants({ digestsOf: [v1] })).digest('v1')).toMatchObject({ kind: 'failed' });
+      expect(world.clock.nextTimerMs).toBe(delayMs);
+      world.stop();
+      await running;
+    });
+  });
+
   describe('refresh', () => {
     it('polls at once, every login of that repository and nothing else', async () => {
       const world = start();

@@ -14,6 +14,7 @@ import {
 } from './controllers/policy/observe.ts';
 import { projectPolicy, type CachedPolicy } from './controllers/policy/projection.ts';
 import { PolicyReconciler } from './controllers/policy/reconciler.ts';
+import { TagReader } from './controllers/policy/tag-reader.ts';
 import { targetIndexKeys } from './controllers/policy/targets.ts';
 import { imagePolicies, imageRollouts, nodes, workloadResources } from './controllers/resources.ts';
 import { ROLLOUTS_BY_TARGET, RolloutReconciler } from './controllers/rollout/reconciler.ts';
@@ -158,10 +159,12 @@ export async function createOperator(config: Config, deps: OperatorDeps): Promis
       rollouts: rollouts.cache,
       rolloutsOf: (uid) => rollouts.cache.byIndex(ROLLOUTS_BY_TARGET, uid),
       workloads: recordOf((kind) => workloads[kind].cache),
-      defaultPlatforms: () => platforms.required,
-      tagSource,
-      registry,
-      access: new AccessResolver({ client: connection.client, clock }),
+      tags: new TagReader({
+        tagSource,
+        registry,
+        access: new AccessResolver({ client: connection.client, clock }),
+        defaultPlatforms: () => platforms.required,
+      }),
       clock,
     }),
   });

@@ -49,7 +49,7 @@ export class NodePlatforms {
     }
     const names = [...distinct.keys()].sort();
     if (names.join() === this.#required.map(formatPlatform).join()) return;
-    this.#required = names.length === 0 ? this.#fallback : names.map((name) => distinct.get(name)!);
+    this.#required = names.length === 0 ? this.#fallback : names.flatMap((name) => distinct.get(name) ?? []);
     this.#notify();
   }
 }

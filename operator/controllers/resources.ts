@@ -1,7 +1,7 @@
 // The kinds that the controllers read and write, as the API server names them.
 
-import { API_GROUP, API_VERSION, type ImagePolicy, type ImageRollout } from '../api/kinds.ts';
 import type { WorkloadKind } from '../api/image-policy.ts';
+import { API_GROUP, API_VERSION, type ImagePolicy, type ImageRollout } from '../api/kinds.ts';
 import type { KubeObject } from '../api/object.ts';
 import { defineResource, type Resource } from '../kube/resource.ts';
 import { workloadTypes } from '../rollout/workloads/index.ts';

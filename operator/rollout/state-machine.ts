@@ -14,6 +14,7 @@
 // version it was decided on, and the result is recorded last.
 
 import { isDeepStrictEqual } from 'node:util';
+import { updateConditions, type ConditionClaim } from '../api/conditions.ts';
 import {
   FINISHED_STATES,
   type ImageRolloutSpec,
@@ -22,7 +23,6 @@ import {
   type RolloutTarget,
   type RolloutTargetStatus,
 } from '../api/image-rollout.ts';
-import { updateConditions, type ConditionClaim } from '../api/conditions.ts';
 import { formatDurationMs, parseDurationMs, parseTimestampMs, toTimestamp } from '../time/duration.ts';
 import type { Workload } from './workloads/workload.ts';
 

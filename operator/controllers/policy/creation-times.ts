@@ -43,7 +43,10 @@ export class CreationTimes {
     for (const tag of tags.slice(0, MAX_PER_CYCLE)) {
       if (!isTag(tag)) continue;
       const descriptor = await this.#client.headManifest(repository, tag, access, signal);
-      if (descriptor === undefined) continue;
+      if (descriptor === undefined) {
+        known.set(tag, { timeMs: 0, digest: '' });
+        continue;
+      }
       const facts = await this.#client.inspect(repository, descriptor.digest, access, signal);
       known.set(tag, { timeMs: facts.created ?? 0, digest: descriptor.digest });
     }

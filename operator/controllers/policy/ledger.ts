@@ -2,8 +2,8 @@
 // `status.targets` and brought up to date from the finished rollouts, so it survives a crash between a rollout's end and
 // the policy's next status. Whatever differs from the ledger was set by somebody else.
 
-import type { ImageRollout } from '../../api/kinds.ts';
 import type { ImagePolicyStatus } from '../../api/image-policy.ts';
+import type { ImageRollout } from '../../api/kinds.ts';
 import type { Digest } from '../../image/digest.ts';
 import { isFinished } from '../../rollout/state-machine.ts';
 import type { TargetContainer } from './targets.ts';
@@ -31,6 +31,11 @@ export interface LedgerLine {
 function isSameDigest(entry: LedgerEntry, { image, container }: TargetContainer): boolean {
   if (entry.image === container.image || image?.digest === undefined) return false;
   return entry.digest === image.digest || entry.image.endsWith(`@${image.digest}`);
+}
+
+/** The digest that runs; undefined while neither the image nor the pods tell. */
+export function runningDigest(line: LedgerLine): Digest | undefined {
+  return line.target.image?.digest ?? (line.entry.digest as Digest | undefined);
 }
 
 /** The number at the end of `<policy>-<n>`, or 0 when the name has none. */

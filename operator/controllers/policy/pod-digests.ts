@@ -1,7 +1,7 @@
 // Which digest the pods of a workload really run, where the workload names only a tag.
 
-import type { Pod } from '../resources.ts';
 import { parseDigest, type Digest } from '../../image/digest.ts';
+import type { Pod } from '../resources.ts';
 
 /**
  * The one digest that every pod's container reports, or undefined while there is no pod, one has not started the

@@ -3,8 +3,8 @@
 
 import { isDeepStrictEqual } from 'node:util';
 import { findCondition } from '../../api/conditions.ts';
-import { API_GROUP_VERSION, type ImagePolicy, type ImageRollout } from '../../api/kinds.ts';
 import type { ImagePolicyStatus } from '../../api/image-policy.ts';
+import { API_GROUP_VERSION, type ImagePolicy, type ImageRollout } from '../../api/kinds.ts';
 import { TransientError } from '../../errors.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import type { Result } from '../../kube/controller.ts';

@@ -1,7 +1,7 @@
 // From a policy's targets to the containers that it may move, and who else claims them.
 
-import type { ImagePolicy } from '../../api/kinds.ts';
 import { MAX_TARGET_WORKLOADS, type TargetSpec, type WorkloadKind } from '../../api/image-policy.ts';
+import type { ImagePolicy } from '../../api/kinds.ts';
 import {
   isSameRepository,
   parseImage,

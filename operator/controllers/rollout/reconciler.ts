@@ -3,23 +3,23 @@
 // @see operator/rollout/state-machine.ts
 
 import { isDeepStrictEqual } from 'node:util';
-import { API_GROUP_VERSION, type ImagePolicy, type ImageRollout } from '../../api/kinds.ts';
 import type { WorkloadKind } from '../../api/image-policy.ts';
-import type { ImageRolloutStatus } from '../../api/image-rollout.ts';
+import type { ImageRolloutStatus, RolloutTarget } from '../../api/image-rollout.ts';
+import { API_GROUP_VERSION, type ImagePolicy, type ImageRollout } from '../../api/kinds.ts';
+import { TransientError } from '../../errors.ts';
 import type { KubeClient } from '../../kube/client.ts';
-import { KubeError } from '../../kube/kube-error.ts';
 import type { Result } from '../../kube/controller.ts';
 import type { EventRecorder } from '../../kube/events.ts';
 import type { Cache } from '../../kube/informer.ts';
+import { KubeError } from '../../kube/kube-error.ts';
 import { keyOf, type ObjectKey } from '../../kube/resource.ts';
-import type { Logger } from '../../telemetry/logger.ts';
-import type { Clock } from '../../time/clock.ts';
-import { TransientError } from '../../errors.ts';
 import { describePodTrouble } from '../../rollout/pod-trouble.ts';
 import { isFinished, nextStep, type ObservedTarget, type RolloutObservation } from '../../rollout/state-machine.ts';
+import { workloadTypes } from '../../rollout/workloads/index.ts';
 import { imagePatch, releasePatch } from '../../rollout/workloads/patch.ts';
 import { toWorkload, type Workload } from '../../rollout/workloads/workload.ts';
-import { workloadTypes } from '../../rollout/workloads/index.ts';
+import type { Logger } from '../../telemetry/logger.ts';
+import type { Clock } from '../../time/clock.ts';
 import { imageRollouts, pods, workloadResources } from '../resources.ts';
 
 /** Index of the rollout cache: uid of a workload → rollouts that name it. */
@@ -148,7 +148,7 @@ export class RolloutReconciler {
   }
 
   async #readLive(rollout: ImageRollout, index: number, signal: AbortSignal): Promise<Workload | undefined> {
-    const target = rollout.spec.targets[index]!;
+    const target = targetAt(rollout, index);
     const raw = await this.#deps.client.get(workloadResources[target.kind], targetKey(rollout, index), { signal });
     return raw === undefined ? undefined : toWorkload(workloadTypes[target.kind], raw);
   }
@@ -175,7 +175,7 @@ export class RolloutReconciler {
     live: Workload | undefined,
     { signal, log }: Context,
   ): Promise<ObservedTarget> {
-    const target = rollout.spec.targets[index]!;
+    const target = targetAt(rollout, index);
     if (live === undefined) return {};
     if (live.rollout !== undefined && live.rollout !== rollout.metadata.name) {
       await this.#refuseIfReserved(rollout, live, signal);
@@ -210,7 +210,7 @@ export class RolloutReconciler {
 
   /** Another rollout's annotation counts only while that rollout exists and is unfinished. */
   async #refuseIfReserved(rollout: ImageRollout, live: Workload, signal: AbortSignal): Promise<void> {
-    const key = { namespace: live.metadata.namespace, name: live.rollout! };
+    const key = { namespace: live.metadata.namespace, name: live.rollout ?? '' };
     const other = await this.#deps.client.get(imageRollouts, key, { signal });
     if (other === undefined || isFinished(other.status) || other.metadata.uid === rollout.metadata.uid) return;
     throw new TransientError(`${live.kind} ${live.metadata.name} is being moved by rollout ${key.name}`, {
@@ -220,7 +220,7 @@ export class RolloutReconciler {
   }
 
   async #release(rollout: ImageRollout, index: number, { signal }: Context): Promise<void> {
-    const target = rollout.spec.targets[index]!;
+    const target = targetAt(rollout, index);
     try {
       const raw = await this.#deps.client.patchJson(
         workloadResources[target.kind],
@@ -269,7 +269,7 @@ export class RolloutReconciler {
   }
 
   #announceWrite(rollout: ImageRollout, index: number, written: Workload): void {
-    const target = rollout.spec.targets[index]!;
+    const target = targetAt(rollout, index);
     const { group, version } = workloadTypes[target.kind];
     this.#deps.events.record(
       {
@@ -291,5 +291,11 @@ export class RolloutReconciler {
 }
 
 function targetKey(rollout: ImageRollout, index: number): ObjectKey {
-  return { namespace: rollout.metadata.namespace ?? '', name: rollout.spec.targets[index]!.name };
+  return { namespace: rollout.metadata.namespace ?? '', name: targetAt(rollout, index).name };
+}
+
+function targetAt({ spec, metadata }: ImageRollout, index: number): RolloutTarget {
+  const target = spec.targets[index];
+  if (target === undefined) throw new RangeError(`Rollout ${metadata.name} has no target ${index}`);
+  return target;
 }

@@ -1,8 +1,8 @@
 // The one patch that Slipway makes to a workload: the image fields of named containers and the annotation on the
 // workload's own metadata, guarded by tests on everything it was decided from. It can never add a container.
 
-import { ROLLOUT_ANNOTATION } from '../../api/kinds.ts';
 import type { RolloutTarget } from '../../api/image-rollout.ts';
+import { ROLLOUT_ANNOTATION } from '../../api/kinds.ts';
 import type { Workload, WorkloadType } from './workload.ts';
 
 export type PatchOperation =

@@ -2,9 +2,9 @@
 // Everything else of the object is dropped when it is read, so that thousands of them stay small in memory.
 
 import type { WorkloadKind } from '../../api/image-policy.ts';
-import type { KubeObject, ManagedFieldsEntry, ObjectMeta } from '../../api/object.ts';
 import { ROLLOUT_ANNOTATION } from '../../api/kinds.ts';
-import { findManagingTool, type ManagingTool } from './managing-tool.ts';
+import type { KubeObject, ManagedFieldsEntry, ObjectMeta } from '../../api/object.ts';
+import { findManagingTool, type ManagingTool } from '../managing-tool.ts';
 
 /** How far a workload has come with the template it has now. */
 export type Progress =

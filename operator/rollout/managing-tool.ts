@@ -1,7 +1,7 @@
 // Marks that GitOps tools and Helm leave on what they manage. Such a tool puts its own image back sooner or later, so
 // Slipway does not write before somebody consented.
 
-import type { ObjectMeta } from '../../api/object.ts';
+import type { ObjectMeta } from '../api/object.ts';
 
 export interface ManagingTool {
   readonly tool: 'Argo CD' | 'Flux' | 'Helm';

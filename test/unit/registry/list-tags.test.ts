@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from '@jest/globals';
 import { sendJson } from '../../support/scripted-registry.ts';
-import { createClient, never, rejection, startPair } from './client-fixture.ts';
+import { createClient, loginFor, never, rejection, startPair } from './client-fixture.ts';
 
 describe('RegistryClient.listTags', () => {
   it('returns distinct tags in byte order, however the registry lists them (R6)', async () => {
@@ -332,17 +332,26 @@ describe('a client', () => {
     expect(registry.requests.at(-1)?.headers['user-agent']).toBe('slipway-test/1');
   });
 
-  it('asks a mirror instead, without a login', async () => {
+  it('asks a mirror instead', async () => {
     const { registry } = await startPair();
     const { client } = createClient({
       hosts: { 'docker.io': { mirror: registry.host }, [registry.host]: { insecure: true } },
     });
     registry.setTags('library/nginx', ['1.29']);
-    const credential = { key: 'k', username: 'u', password: { reveal: () => 'p' } as never };
 
-    expect(await client.listTags({ host: 'docker.io', path: 'library/nginx' }, { credential }, never)).toEqual([
-      '1.29',
-    ]);
-    expect(registry.requests.at(-1)?.authorization).toBeUndefined();
+    expect(await client.listTags({ host: 'docker.io', path: 'library/nginx' }, {}, never)).toEqual(['1.29']);
+  });
+
+  it('shows no login to a mirror, also when it asks for one', async () => {
+    const { registry } = await startPair({ auth: 'basic' });
+    const { client } = createClient({
+      hosts: { 'docker.io': { mirror: registry.host }, [registry.host]: { insecure: true } },
+    });
+    const access = { credential: loginFor('docker.io') };
+
+    const error = await rejection(client.listTags({ host: 'docker.io', path: 'library/nginx' }, access, never));
+
+    expect(error).toMatchObject({ code: 'Unauthorized', message: expect.stringContaining('mirrors') as unknown });
+    expect(registry.requests.map(({ authorization }) => authorization)).toEqual([undefined]);
   });
 });

@@ -472,6 +472,19 @@ describe('a redirect of the registry', () => {
     expect(other.requests).toEqual([]);
   });
 
+  it('is refused from HTTPS to plain HTTP, also on a host listed as insecure', async () => {
+    const registry = await startRegistry({ tls: keys });
+    const { client } = createClient({ hosts: { [registry.host]: { insecure: true } } });
+    registry.script(
+      ({ kind }, response) =>
+        kind === 'list' && (response.writeHead(307, { location: `http://${registry.host}/x` }).end(), true),
+    );
+
+    await expect(client.listTags({ host: registry.host, path: 'x' }, {}, never)).rejects.toMatchObject({
+      code: 'RedirectRefused',
+    });
+  });
+
   it('does not lead from a registry out in the world into the cluster, also not to hosts that are listed', async () => {
     const { client, other, repository, access } = await startRedirecting(
       ({ port }) => `https://blobs.test:${port}/`,

@@ -86,12 +86,18 @@ module.exports = {
     },
     {
       name: 'kube-knows-no-stage',
-      comment: 'The layer over the API server serves every kind: it knows values, what all objects share, and the Logger as a type.',
+      comment:
+        'The layer over the API server serves every kind: it knows values, what all objects share, and the Logger as a type.',
       severity: 'error',
       from: { path: '^operator/kube/' },
       to: {
         path: '^operator/',
-        pathNot: [VALUES, '^operator/kube/', '^operator/api/object[.]ts$', '^operator/telemetry/(?:logger|redaction)[.]ts$'],
+        pathNot: [
+          VALUES,
+          '^operator/kube/',
+          '^operator/api/object[.]ts$',
+          '^operator/telemetry/(?:logger|redaction)[.]ts$',
+        ],
       },
     },
     {

@@ -4,6 +4,7 @@
 
 import type { ImagePolicyStatus } from '../../api/image-policy.ts';
 import type { ImageRolloutSpec, RolloutTarget, RolloutTrigger } from '../../api/image-rollout.ts';
+import type { ImageRollout } from '../../api/kinds.ts';
 import type { GateWorkload } from '../../gates/gate.ts';
 import { judgeCandidate, type GateSummary } from '../../gates/index.ts';
 import { shortDigest, type Digest } from '../../image/digest.ts';
@@ -147,10 +148,8 @@ function findContests({ policy, lines, rollouts, nowMs }: PolicyObservation): Co
     const { workload, container } = line.target;
     if (policy.spec.rollout.onForeignChange === 'Reassert') {
       const recent = rollouts.filter(
-        ({ metadata, spec }) =>
-          spec.trigger === 'Reassert' &&
-          nowMs - Date.parse(metadata.creationTimestamp ?? '') < HOUR_MS &&
-          spec.targets.some(({ uid }) => uid === workload.metadata.uid),
+        (rollout) =>
+          isRecentReassert(rollout, nowMs) && rollout.spec.targets.some(({ uid }) => uid === workload.metadata.uid),
       );
       if (recent.length < MAX_REASSERTS_PER_HOUR) {
         reasserted.add(line);
@@ -274,8 +273,16 @@ function describeDecision(
   }
 }
 
-function findPrunable({ policy, rollouts }: PolicyObservation, status: ImagePolicyStatus): string[] {
+function findPrunable({ policy, rollouts, nowMs }: PolicyObservation, status: ImagePolicyStatus): string[] {
   const finished = rollouts.filter((rollout) => isFinished(rollout.status));
   const surplus = finished.slice(0, Math.max(0, finished.length - policy.spec.rollout.historyLimit));
-  return surplus.map(({ metadata }) => metadata.name).filter((name) => name !== status.current?.rollout);
+  return surplus
+    .filter(({ metadata }) => metadata.name !== status.current?.rollout)
+    .filter((rollout) => !isRecentReassert(rollout, nowMs))
+    .map(({ metadata }) => metadata.name);
+}
+
+/** These are counted, so they must not be forgotten while they count. */
+function isRecentReassert({ metadata, spec }: ImageRollout, nowMs: number): boolean {
+  return spec.trigger === 'Reassert' && nowMs - Date.parse(metadata.creationTimestamp ?? '') < HOUR_MS;
 }

@@ -28,7 +28,8 @@ export function newStatus(observation: PolicyObservation, outcome: Outcome): Ima
   const generation = policy.metadata.generation ?? 0;
   // Until the tags are known, what was known stays: a restart must not rewrite a single status.
   const isKnown = found !== undefined && problem === undefined && outcome.walked?.doubt === undefined;
-  const candidate = isKnown ? describeCandidate(observation, outcome) : before?.candidate;
+  const candidate =
+    isKnown || outcome.unfinished !== undefined ? describeCandidate(observation, outcome) : before?.candidate;
   const selected = isKnown ? describeSelected(observation, outcome) : before?.selected;
   const current =
     describeCurrent(observation) ??
@@ -71,8 +72,10 @@ function highestNumber({ policy, rollouts }: PolicyObservation): number {
 
 function describeCandidate(
   { policy, nowMs }: PolicyObservation,
-  { walked, create }: Outcome,
+  { walked, create, unfinished }: Outcome,
 ): ImagePolicyStatus['candidate'] {
+  const moving = unfinished?.spec.images[0];
+  if (moving !== undefined) return { tag: moving.tag, digest: moving.digest };
   const best = walked?.best;
   if (best === undefined) return undefined;
   const { tag, digest } = best.eligible;

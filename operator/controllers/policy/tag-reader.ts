@@ -151,7 +151,7 @@ export class TagReader {
     return {
       isSameImage: reader.isSameImage,
       found: { choice, ...(summary !== undefined && { tags: summary }) },
-      ...(memory.missing !== undefined && { lookAgainMs: intervalMs }),
+      ...((memory.missing !== undefined || reader.hasFailures) && { lookAgainMs: intervalMs }),
       ...lookAgain,
     };
   }
@@ -293,6 +293,11 @@ class FactReader {
   /** Whether the running digest is one of the candidate's platform manifests. */
   readonly isSameImage = (candidate: Digest, running: Digest): boolean =>
     this.#platforms.get(candidate)?.digests.includes(running) === true;
+
+  /** Something could not be inspected, and no poll will tell when that changes. */
+  get hasFailures(): boolean {
+    return this.#failures.size > 0;
+  }
 
   async inspect(digests: readonly Digest[]): Promise<void> {
     const { repository, access, registry, signal } = this.#options;

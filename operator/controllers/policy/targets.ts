@@ -69,6 +69,18 @@ function wantsContainer(target: TargetSpec, container: WorkloadContainer, reposi
   return image !== undefined && isSameRepository(image.repository, repository);
 }
 
+/** Named containers of another repository are not taken over; one that had an image of this repository stays a target. */
+function isMovable(
+  target: TargetSpec,
+  container: WorkloadContainer,
+  repository: Repository,
+  isRecorded: boolean,
+): boolean {
+  if (target.containers?.includes(container.name) === false) return false;
+  const image = readImage(container.image);
+  return isRecorded || (image !== undefined && isSameRepository(image.repository, repository));
+}
+
 /** Whether the policy would move this container. */
 export function claimsContainer(policy: ImagePolicy, workload: Workload, container: WorkloadContainer): boolean {
   let repository: Repository;
@@ -112,11 +124,10 @@ export function resolveTargets(
     }
     for (const workload of workloads) {
       workloadUids.add(workload.metadata.uid);
-      const containers = workload.containers.filter(
-        (container) =>
-          wantsContainer(target, container, repository) || recorded.has(`${workload.metadata.uid}/${container.name}`),
+      const containers = workload.containers.filter((container) =>
+        isMovable(target, container, repository, recorded.has(`${workload.metadata.uid}/${container.name}`)),
       );
-      problems.push(...describeMissingContainers(policy, target, workload, repository, containers));
+      problems.push(...describeMissingContainers(policy, target, workload, containers));
       for (const container of containers) {
         const image = readImage(container.image);
         found.set(`${workload.metadata.uid}/${container.name}`, {
@@ -134,7 +145,8 @@ export function resolveTargets(
       stalls: true,
     });
   }
-  const containers = [...found.values()].sort(byPosition);
+  const kept = new Set([...workloadUids].slice(0, MAX_TARGET_WORKLOADS));
+  const containers = [...found.values()].filter(({ workload }) => kept.has(workload.metadata.uid)).sort(byPosition);
   problems.push(...findConflicts(policy, containers, rivals));
   return { containers, problems };
 }
@@ -149,7 +161,6 @@ function describeMissingContainers(
   policy: ImagePolicy,
   target: TargetSpec,
   workload: Workload,
-  repository: Repository,
   containers: readonly WorkloadContainer[],
 ): TargetProblem[] {
   const problem = (message: string): TargetProblem => ({ reason: 'NoMatchingContainer', message, stalls: false });
@@ -158,19 +169,16 @@ function describeMissingContainers(
       ? []
       : [problem(`no container of ${titleOf(workload)} has an image of ${policy.spec.image}`)];
   }
-  const recorded = new Set((policy.status?.targets ?? []).map(({ uid, container }) => `${uid}/${container}`));
   return target.containers.flatMap((name) => {
-    const container = containers.find((candidate) => candidate.name === name);
-    if (container === undefined) return [problem(`${titleOf(workload)} has no container ${name}`)];
-    const image = readImage(container.image);
-    const isForeign = image === undefined || !isSameRepository(image.repository, repository);
-    return isForeign && !recorded.has(`${workload.metadata.uid}/${name}`)
-      ? [
+    if (containers.some((candidate) => candidate.name === name)) return [];
+    const container = workload.containers.find((candidate) => candidate.name === name);
+    return container === undefined
+      ? [problem(`${titleOf(workload)} has no container ${name}`)]
+      : [
           problem(
             `container ${name} of ${titleOf(workload)} runs ${container.image}, which is not of ${policy.spec.image}`,
           ),
-        ]
-      : [];
+        ];
   });
 }
 

@@ -72,6 +72,7 @@ export interface LeaderElectorRun {
 }
 
 const RELEASE_TIMEOUT_MS = 3_000;
+const MIN_PAUSE_MS = 100;
 const WATCH_SECONDS = 300;
 /** Waits of standbys are longer by up to this share, so that they do not all ask at once. */
 const JITTER = 0.2;
@@ -216,7 +217,9 @@ export class LeaderElector {
   async #renewUntil(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
     for (let pauseMs = this.#retryPeriodMs; ;) {
-      await this.#nap(Math.max(0, Math.min(pauseMs, this.#renewDeadlineMs - this.#sinceRenewalMs())), signal);
+      const untilDeadlineMs = this.#renewDeadlineMs - this.#sinceRenewalMs();
+      // The nearer the end, the more often: a fault that is over just before the deadline must not cost the lead.
+      await this.#nap(Math.min(pauseMs, Math.max(untilDeadlineMs / 2, MIN_PAUSE_MS)), signal);
       if (signal.aborted) return;
       pauseMs = this.#retryPeriodMs;
       const leftMs = this.#renewDeadlineMs - this.#sinceRenewalMs();

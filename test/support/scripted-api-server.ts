@@ -61,6 +61,17 @@ interface OpenWatch {
   readonly reply: Reply;
 }
 
+/** An object as a test writes it. */
+interface StoredObject {
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string;
+    readonly uid?: string;
+    readonly [field: string]: unknown;
+  };
+  readonly [field: string]: unknown;
+}
+
 export interface ScriptedServerOptions {
   readonly resources: readonly Resource[];
   /** Serve HTTP/1.1 only. Default: HTTP/2 for whoever asks for it. */
@@ -165,10 +176,7 @@ export class ScriptedApiServer implements AsyncDisposable {
   }
 
   /** Creates or replaces an object as another client would; the uid stays unless `uid` is given. */
-  put(
-    resource: Resource,
-    object: { metadata: { name: string; namespace?: string; uid?: string } } & object,
-  ): KubeObject {
+  put(resource: Resource, object: StoredObject): KubeObject {
     const path = resourcePath(resource, keyOf(object));
     const before = this.#objects.get(path);
     const uid = object.metadata.uid ?? before?.metadata.uid ?? `uid-${++this.#uid}`;
@@ -375,7 +383,7 @@ export class ScriptedApiServer implements AsyncDisposable {
   }
 
   #create(request: ScriptedRequest, reply: Reply): void {
-    const object = JSON.parse(request.body) as KubeObject;
+    const object = JSON.parse(request.body) as StoredObject;
     const resource = this.#resourceOf(`${request.path}/x`);
     if (this.#objects.has(`${request.path}/${object.metadata.name}`)) {
       return reply.fail(409, 'AlreadyExists', `${resource.plural} "${object.metadata.name}" already exists`);
@@ -395,7 +403,7 @@ export class ScriptedApiServer implements AsyncDisposable {
         );
       }
       const merged = request.verb === 'update' ? body : (mergePatch(object, body) as object);
-      reply.send(200, this.put(this.#resourceOf(request.path), merged as KubeObject));
+      reply.send(200, this.put(this.#resourceOf(request.path), merged as StoredObject));
     });
   }
 

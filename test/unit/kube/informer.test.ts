@@ -5,7 +5,7 @@ import type { KubeObserver } from '../../../operator/kube/observer.ts';
 import { defineResource, type KubeObject } from '../../../operator/kube/resource.ts';
 import { systemClock } from '../../../operator/time/clock.ts';
 import { recordingLogger, type RecordingLogger } from '../../support/recording-logger.ts';
-import { errorEvent, ScriptedApiServer } from '../../support/scripted-api-server.ts';
+import { errorEvent, ScriptedApiServer, type Reply } from '../../support/scripted-api-server.ts';
 import { waitFor } from '../../support/wait.ts';
 
 interface ConfigMap extends KubeObject {
@@ -317,7 +317,7 @@ describe('an informer', () => {
         return systemClock.sleep(0, signal);
       },
     };
-    const throttle = (retryAfter: string) => (reply: { fail: (...args: [number, string, string, object]) => void }) =>
+    const throttle = (retryAfter: string) => (reply: Reply) =>
       reply.fail(429, 'TooManyRequests', 'storage is (re)initializing', { 'retry-after': retryAfter });
     server.once('list', throttle('7'));
     server.once('watch', throttle('3'), 5);

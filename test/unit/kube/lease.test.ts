@@ -20,7 +20,7 @@ class LeaseStore {
   #version = 0;
   readonly #watchers = new Set<(event: WatchEvent<Lease>) => void>();
 
-  write(lease: { spec?: Lease['spec'] } | undefined): Lease {
+  write(lease: Pick<Lease, 'spec'> | undefined): Lease {
     this.#version += 1;
     this.writes += 1;
     const metadata = { ...NAME, uid: 'u', resourceVersion: String(this.#version) };
@@ -43,7 +43,7 @@ class LeaseStore {
     };
     const client = {
       get: () => pass(() => this.lease),
-      create: (_resource: unknown, _namespace: string, object: { spec: Lease['spec'] }) =>
+      create: (_resource: unknown, _namespace: string, object: Pick<Lease, 'spec'>) =>
         pass(() => {
           if (this.lease !== undefined) throw new KubeError('409', { status: 409, reason: 'AlreadyExists' });
           return this.write(object);
@@ -337,7 +337,7 @@ describe('LeaderElector', () => {
     const one = replica(store, 'one');
     await pass(100, one.clock);
 
-    store.write({ spec: store.lease?.spec });
+    store.write({ ...store.lease });
     await pass(20_000, one.clock);
 
     expect(one.elector.isLeader()).toBe(true);

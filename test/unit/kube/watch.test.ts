@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import type { KubeConnection } from '../../../operator/kube/connection.ts';
 import { KubeError } from '../../../operator/kube/client.ts';
+import type { KubeConnection } from '../../../operator/kube/connection.ts';
 import { defineResource, type KubeObject } from '../../../operator/kube/resource.ts';
 import { WatchError, type WatchEvent } from '../../../operator/kube/watch.ts';
 import { errorEvent, ScriptedApiServer, type Reply } from '../../support/scripted-api-server.ts';

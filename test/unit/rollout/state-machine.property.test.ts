@@ -245,8 +245,7 @@ describe('nextStep, with texts from outside', () => {
         const stored = JSON.parse(
           JSON.stringify(step.status).replaceAll(/\\ud[89a-f][0-9a-f]{2}/g, '\uFFFD'),
         ) as ImageRolloutStatus;
-        const again = nextStep({ ...observation, status: stored });
-        if (again.kind === 'record') expect(again.status).not.toEqual(stored);
+        expect(nextStep({ ...observation, status: stored }).kind).not.toBe('record');
       }),
     );
   });

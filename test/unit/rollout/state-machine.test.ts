@@ -379,6 +379,11 @@ describe('nextStep, applying', () => {
     });
     const targets = [after(), before({ name: 'api' })];
 
+    expect(nextStep(observe({ spec, status, targets: [before(), before({ name: 'api' })] }))).toEqual({
+      kind: 'apply',
+      index: 0,
+    });
+
     const recorded = statusOf(nextStep(observe({ spec, status, targets })), 'record');
 
     expect(recorded).toMatchObject({
@@ -633,6 +638,16 @@ describe('nextStep, finished', () => {
       nextStep(observe({ status, targets: [after({ kind: 'healthy' })], claimant: { holder: 'b', epoch: 9 } })),
     ).toEqual({ kind: 'wait' });
     expect(nextStep(withoutPolicy)).toEqual({ kind: 'wait' });
+  });
+
+  it('takes off its own marks only', () => {
+    const spec = rolloutSpec({ targets: [rolloutTarget(), rolloutTarget({ name: 'api' })] });
+    const status = claimed('Verifying', 'Applied', {
+      targets: spec.targets.map(({ kind, name }) => ({ kind, name, state: 'Applied' as const })),
+    });
+    const targets = [after({ kind: 'healthy' }, { rollout: 'api-9' }), after({ kind: 'healthy' }, { name: 'api' })];
+
+    expect(nextStep(observe({ spec, status, targets }))).toMatchObject({ kind: 'finish', release: [1] });
   });
 
   it('has not ended before it began, though the clock jumped back', () => {

@@ -452,6 +452,11 @@ describe('findMove', () => {
     { when: 'it succeeded', status: succeeded, want: { wrote: true, failed: false } },
     { when: 'it failed', status: failed, want: { wrote: true, failed: true } },
     { when: 'it could not be written', status: failedUnwritten, want: { wrote: false, failed: true } },
+    {
+      when: 'another workload of it failed',
+      status: rolloutStatus('Held', 'Healthy'),
+      want: { wrote: true, failed: false },
+    },
     { when: 'it was taken back', status: contested, want: { wrote: true, failed: false } },
     { when: 'it has no status', status: undefined, want: { wrote: false, failed: false } },
   ])('knows whether it wrote and failed when $when', ({ status, want }) => {

@@ -3,7 +3,7 @@
 
 import type { KubeObject, ObjectMeta, OwnerReference } from '../api/object.ts';
 
-export type { KubeObject, ManagedFieldsEntry, ObjectMeta, OwnerReference } from '../api/object.ts';
+export type { KubeObject, ObjectMeta, OwnerReference } from '../api/object.ts';
 
 /** Names an object within its kind. `namespace` is '' for a cluster-scoped object. */
 export interface ObjectKey {

@@ -2,8 +2,7 @@
 // patches and compare-and-set on one store, over real TLS with HTTP/2 and HTTP/1.1. Any request can be answered by the
 // test instead, and the network in front of it can be cut, reset or turned into a black hole.
 
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import type { RequestListener } from 'node:http';
 import { createSecureServer, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2';
 import { createServer as createHttp1Server } from 'node:https';
@@ -21,6 +20,7 @@ import {
   type Resource,
 } from '../../operator/kube/resource.ts';
 import { systemClock } from '../../operator/time/clock.ts';
+import { createAuthority } from '../cluster/certificates.ts';
 
 export interface ScriptedRequest {
   readonly verb: 'get' | 'list' | 'watch' | 'create' | 'update' | 'patch' | 'delete';
@@ -103,7 +103,8 @@ export class ScriptedApiServer implements AsyncDisposable {
   #oldest = 0;
 
   static async start(options: ScriptedServerOptions): Promise<ScriptedApiServer> {
-    const { key, cert } = selfSigned();
+    certificate ??= issueCertificate();
+    const { ca, cert, key } = await certificate;
     const onRequest = (request: Http2ServerRequest, response: Http2ServerResponse): void =>
       void server.#serve(request, response);
     const api = options.http1Only
@@ -119,7 +120,7 @@ export class ScriptedApiServer implements AsyncDisposable {
       for (const session of sessions) session.destroy();
       await Promise.all([closed(front), closed(api)]);
     };
-    const server: ScriptedApiServer = new ScriptedApiServer(`https://127.0.0.1:${port}`, cert, options.resources, stop);
+    const server: ScriptedApiServer = new ScriptedApiServer(`https://127.0.0.1:${port}`, ca, options.resources, stop);
     return server;
   }
 
@@ -478,21 +479,24 @@ function toReply(response: Http2ServerResponse): Reply {
   return reply;
 }
 
-function selfSigned(): { key: string; cert: string } {
-  const folder = mkdtempSync(join(tmpdir(), 'slipway-tls-'));
+interface Certificate {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** One certificate serves all servers of a test file. */
+let certificate: Promise<Certificate> | undefined;
+
+async function issueCertificate(): Promise<Certificate> {
+  const folder = await mkdtemp(join(tmpdir(), 'slipway-tls-'));
   try {
-    const files = { key: join(folder, 'key.pem'), cert: join(folder, 'cert.pem') };
-    execFileSync(
-      'openssl',
-      `req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=slipway-test
-       -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:TRUE -keyout ${files.key} -out ${files.cert}`.split(
-        /\s+/,
-      ),
-      { stdio: 'pipe' },
-    );
-    return { key: readFileSync(files.key, 'utf8'), cert: readFileSync(files.cert, 'utf8') };
+    const authority = await createAuthority(folder, 'slipway-test');
+    const { certPath, keyPath } = await authority.issueServer('api', ['127.0.0.1', 'localhost']);
+    const [cert, key] = await Promise.all([readFile(certPath, 'utf8'), readFile(keyPath, 'utf8')]);
+    return { ca: authority.certificate, cert, key };
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    await rm(folder, { recursive: true, force: true });
   }
 }
 

@@ -1,3 +1,6 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { connect as connectSocket, createServer, type AddressInfo, type Socket } from 'node:net';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { connect, type KubeConnection } from '../../../operator/kube/connection.ts';
 import { EventRecorder } from '../../../operator/kube/events.ts';
@@ -228,6 +231,52 @@ describe('an informer', () => {
     );
     expect(new Set(watches.map(({ auditID }) => auditID)).size).toBe(1);
   }, 90_000);
+
+  it('finds out within 15 s that its connection has become a black hole, and catches up', async () => {
+    let isBlackHole = false;
+    const sockets = new Set<Socket>();
+    const front = createServer((client) => {
+      const isOld = !isBlackHole;
+      const upstream = connectSocket(Number(new URL(server.server).port), '127.0.0.1');
+      for (const [from, to] of [[client, upstream] as const, [upstream, client] as const]) {
+        sockets.add(from);
+        from.on('data', (chunk) => (isOld && isBlackHole) || to.write(chunk));
+        from.on('error', () => undefined).on('close', () => to.destroy());
+      }
+    });
+    await new Promise<void>((resolve) => front.listen(0, '127.0.0.1', resolve));
+    const config = (await readFile(server.kubeconfigPath, 'utf8')).replace(
+      server.server,
+      `https://127.0.0.1:${(front.address() as AddressInfo).port}`,
+    );
+    const kubeconfigPath = join(server.directory, 'through-the-front.kubeconfig');
+    await writeFile(kubeconfigPath, config);
+    const own = await connect({ kubeconfigPath });
+    const stop = new AbortController();
+    const informer = createInformer({
+      connection: own,
+      resource: configMaps,
+      namespaces: [NAMESPACE],
+      clock: systemClock,
+      random: Math.random,
+      log: recordingLogger(),
+    });
+    const running = informer.run(stop.signal);
+    await informer.synced(stop.signal);
+    await waitFor('the watch is open', () => informer.lastContactAgeMs === 0);
+
+    isBlackHole = true;
+    const sinceMs = performance.now();
+    await connection.client.create(configMaps, NAMESPACE, { metadata: { name: 'unseen' } });
+    await waitFor('it is seen', () => informer.cache.get({ namespace: NAMESPACE, name: 'unseen' }));
+
+    expect(performance.now() - sinceMs).toBeLessThan(15_000);
+    stop.abort(new Error('enough'));
+    await running;
+    await own.close();
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => front.close(resolve));
+  });
 
   it('waits for the rights it lacks, says so, and goes on when it gets them', async () => {
     const limited = await connect({ kubeconfigPath: await server.kubeconfigFor('carol') });

@@ -50,7 +50,7 @@ interface LaneSettings {
 /** A look happens once per PING, so a dead connection is found after about pingIntervalMs * (silentLooks + 1). */
 const LANES: Readonly<Record<Lane, LaneSettings>> = {
   watches: { pingIntervalMs: 2_500, silentLooks: 3 },
-  calls: { connections: 8, pingIntervalMs: 2_500, silentLooks: 3 },
+  calls: { connections: 4, pingIntervalMs: 2_500, silentLooks: 3 },
   lease: { connections: 4, pingIntervalMs: 1_000, silentLooks: 3 },
 };
 

@@ -167,12 +167,12 @@ describe('KubeClient', () => {
     await expect(connection.client.list(configMaps)).rejects.toMatchObject({ isThrottled: true, retryAfterMs: 1_000 });
   });
 
-  it('needs at most 16 connections for 1,000 calls at once', async () => {
+  it('needs at most four connections for 1,000 calls at once', async () => {
     server.put(configMaps, { metadata: key });
 
     await Promise.all(Array.from({ length: 1_000 }, () => connection.client.get(configMaps, key)));
 
-    expect(server.connections).toBeLessThanOrEqual(16);
+    expect(server.connections).toBeLessThanOrEqual(4);
   });
 
   it('uses HTTP/2, and HTTP/1.1 where that is all there is', async () => {
@@ -186,7 +186,7 @@ describe('KubeClient', () => {
     await oldConnection.close();
 
     expect(old.requests.at(-1)?.httpVersion).toBe('1.1');
-    expect(old.connections).toBeLessThanOrEqual(16);
+    expect(old.connections).toBeLessThanOrEqual(4);
   });
 
   it('lets a call through while watches hold more streams than one connection has', async () => {

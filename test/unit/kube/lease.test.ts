@@ -301,6 +301,26 @@ describe('LeaderElector', () => {
     await two.outcome;
   });
 
+  it('counts from when a renewal was sent, not from when its answer came', async () => {
+    const store = new LeaseStore();
+    const one = replica(store, 'one');
+    await pass(100, one.clock);
+    one.link.reply = () => one.clock.sleep(4_000, new AbortController().signal);
+    await pass(6_000, one.clock);
+
+    // Sent at 2 s, answered at 6 s; nothing comes through any more.
+    one.link.request = () => {
+      throw unreachable();
+    };
+    await pass(5_800, one.clock);
+    expect(one.elector.isLeader()).toBe(true);
+    await pass(100, one.clock);
+
+    expect(one.elector.isLeader()).toBe(false);
+    await pass(500, one.clock);
+    expect(await one.outcome).toBeInstanceOf(NotLeaderError);
+  });
+
   it('does not lead after a stall, even before any timer has run', async () => {
     const store = new LeaseStore();
     const one = replica(store, 'one');

@@ -97,6 +97,20 @@ describe('WorkQueue', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
+  it('keeps the earliest delay also when a later one is more urgent', async () => {
+    const { clock, queue, stop } = build();
+    const at: number[] = [];
+    const run = queue.run(async () => void at.push(clock.monotonicMs()), { concurrency: 1, signal: stop.signal });
+
+    queue.add('a', { afterMs: 1_000 });
+    queue.add('a', { afterMs: 5_000, priority: 10 });
+    await clock.advance(20_000);
+
+    expect(at).toEqual([1_000]);
+    stop.abort();
+    await run;
+  });
+
   it('lets an add overtake a delay, which is then over', async () => {
     const { clock, queue, stop } = build();
     const at: number[] = [];

@@ -34,9 +34,11 @@ export interface RunOptions {
   readonly abortSignal?: AbortSignal;
 }
 
-/** Retries of all keys together: this many at once, then this many a second, so that a common fault makes no storm. */
+/** Repeated retries of all keys together: this many at once, then this many a second, so that a common fault makes no storm. */
 const RETRY_BURST = 100;
 const RETRIES_PER_SECOND = 10;
+/** Longer than this no key waits for the others, or ten thousand that fail would take every other one down with them. */
+const MAX_SHARED_WAIT_MS = 30_000;
 
 const NEVER = new AbortController().signal;
 
@@ -118,7 +120,8 @@ export class WorkQueue<K extends string> {
     const fullMs = Math.min(this.#maxDelayMs, this.#baseDelayMs * 2 ** failures);
     // At least half of it: the delay must grow, and yet not be the same for keys that failed together.
     const ownMs = fullMs * (0.5 + this.#options.random() / 2);
-    const afterMs = Math.max(ownMs, minMs, this.#reserveRetry());
+    // The first retry is free: most conflicts are over by then.
+    const afterMs = Math.max(ownMs, minMs, failures === 0 ? 0 : this.#reserveRetry());
     this.add(key, { afterMs });
     return afterMs;
   }
@@ -286,9 +289,13 @@ export class WorkQueue<K extends string> {
   #reserveRetry(): number {
     const nowMs = this.#options.clock.monotonicMs();
     const refilled = this.#tokens + ((nowMs - this.#tokensAtMs) * RETRIES_PER_SECOND) / 1_000;
-    this.#tokens = Math.min(RETRY_BURST, refilled) - 1;
+    const maxDebt = (MAX_SHARED_WAIT_MS * RETRIES_PER_SECOND) / 1_000;
+    this.#tokens = Math.max(-maxDebt, Math.min(RETRY_BURST, refilled) - 1);
     this.#tokensAtMs = nowMs;
-    return this.#tokens >= 0 ? 0 : (-this.#tokens * 1_000) / RETRIES_PER_SECOND;
+    if (this.#tokens >= 0) return 0;
+    const waitMs = (-this.#tokens * 1_000) / RETRIES_PER_SECOND;
+    // At the limit many get the same wait: spread them.
+    return waitMs < MAX_SHARED_WAIT_MS ? waitMs : waitMs * (0.5 + this.#options.random() / 2);
   }
 
   #reportDepth(): void {

@@ -5,8 +5,9 @@
 import type { ImagePolicyStatus } from '../../api/image-policy.ts';
 import type { ImageRollout } from '../../api/kinds.ts';
 import type { Digest } from '../../image/digest.ts';
+import { isSameRepository } from '../../image/reference.ts';
 import { isFinished } from '../../rollout/state-machine.ts';
-import type { TargetContainer } from './targets.ts';
+import { readImage, type TargetContainer } from './targets.ts';
 
 export type LedgerEntry = NonNullable<ImagePolicyStatus['targets']>[number];
 
@@ -29,8 +30,9 @@ export interface LedgerLine {
 }
 
 function isSameDigest(entry: LedgerEntry, { image, container }: TargetContainer): boolean {
-  if (entry.image === container.image || image?.digest === undefined) return false;
-  return entry.digest === image.digest || entry.image.endsWith(`@${image.digest}`);
+  const before = readImage(entry.image);
+  if (entry.image === container.image || image?.digest === undefined || before === undefined) return false;
+  return isSameRepository(before.repository, image.repository) && (before.digest ?? entry.digest) === image.digest;
 }
 
 /** The digest that runs; undefined while neither the image nor the pods tell. */
@@ -91,10 +93,12 @@ export function readLedger(
     for (const rollout of rollouts) {
       const move = findMove(rollout, uid, container.name);
       if (move === undefined) continue;
-      isMoving = !isFinished(rollout.status);
+      const isUnfinished = !isFinished(rollout.status);
+      isMoving ||= isUnfinished;
       const number = rolloutNumber(rollout);
-      if (isMoving || number <= (entry?.rollout ?? 0)) continue;
-      if (move.wrote) entry = { ...identity, image: move.to, rollout: number };
+      if (isUnfinished || number <= (entry?.rollout ?? 0)) continue;
+      // Where somebody else wrote exactly what the rollout was to write, it is what was wanted all the same.
+      if (move.wrote || container.image === move.to) entry = { ...identity, image: move.to, rollout: number };
       else entry = { ...(entry ?? { ...identity, image: move.from }), rollout: number };
     }
     const isFirstSight = entry === undefined;

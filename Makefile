@@ -9,12 +9,9 @@ MAKEFLAGS += --no-print-directory
 MACHINE_PATH := $(subst $(CURDIR)/node_modules/.bin:,,$(PATH))
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-VERSION := $(shell sed -n 's/^  "version": "\(.*\)",/\1/p' package.json)
-REVISION := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
-IMAGE ?= slipway:$(VERSION)
-# Where the image is built FROM, and what builds it.
+# What the image is built with and on; see the Dockerfile.
 BASE_IMAGE ?=
-BUILDER ?= $(firstword $(foreach program,buildah podman docker,$(if $(shell command -v $(program)),$(program))))
+BUILD_IMAGE ?=
 # Name of the cluster for cluster-up and cluster-down.
 CLUSTER_NAME ?= dev
 READY := node_modules/.stamp
@@ -55,10 +52,8 @@ format: $(READY) ## Lay out all code
 build: $(READY) ## Bundle the operator and the command line into dist/
 	@node --run build
 
-image: $(READY) ## Build the container image (IMAGE=, BASE_IMAGE=, BUILDER=)
-	@test -n "$(BUILDER)" || { echo 'Install buildah, podman or docker to build an image.' >&2; exit 1; }
-	$(BUILDER) build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
-	  $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) --tag $(IMAGE) --file Dockerfile .
+image: $(READY) ## Build the container image from the Dockerfile, on bases made of Debian packages (BASE_IMAGE=, BUILD_IMAGE=)
+	@node scripts/build-image.ts $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE)) $(if $(BUILD_IMAGE),--build-image $(BUILD_IMAGE))
 
 chart: $(READY) ## Lint the chart and package it into dist/
 	@mkdir -p dist

@@ -1,8 +1,8 @@
 // `make image`: builds the operator's image and saves it as an OCI archive, or pushes it.
 
-import { parseArgs } from 'node:util';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import { mustRun } from '../test/support/processes.ts';
 import { buildOperatorImage } from './image/operator-image.ts';
 
@@ -32,7 +32,9 @@ if (values.help) {
 } else {
   const root = join(import.meta.dirname, '..');
   const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { version: string };
-  const revision = (await mustRun(['git', '-C', root, 'rev-parse', '--short=12', 'HEAD']).catch(() => 'unknown')).trim();
+  const revision = (
+    await mustRun(['git', '-C', root, 'rev-parse', '--short=12', 'HEAD']).catch(() => 'unknown')
+  ).trim();
   const image = await buildOperatorImage({
     version,
     revision,

@@ -1,10 +1,10 @@
 // Builds the operator's image from the Dockerfile on bases made of Debian packages, so that no image registry is needed.
-// Bases and layers are kept in the cache of the tools: the second build takes seconds.
+// Bases and layers are kept in the cache of the tools, and an image whose ingredients did not change is not built again.
 
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, realpath, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { ensureTools, toolsDirectory } from '../../test/cluster/tools.ts';
 import { mustRun, runCommand } from '../../test/support/processes.ts';
 
@@ -48,22 +48,24 @@ export async function buildOperatorImage(options: ImageOptions): Promise<Operato
   const buildah = new Buildah(tools.buildah, store, policy);
   const buildImage = options.buildImage ?? (await buildBase(buildah, tools.mmdebstrap, report));
   const baseImage = options.baseImage ?? (await runtimeBase(buildah, tools.mmdebstrap, report));
-  report('Building the image from the Dockerfile (about a minute the first time) ...');
-  const name = `${LOCAL_NAME}:${options.version}`;
-  await buildah.run([
-    'build',
-    '--isolation=chroot',
-    '--format=oci',
-    '--layers',
-    '--pull=never',
-    `--build-arg=BUILD_IMAGE=${buildImage}`,
-    `--build-arg=BASE_IMAGE=${baseImage}`,
-    `--build-arg=VERSION=${options.version}`,
-    `--build-arg=REVISION=${options.revision}`,
-    `--file=${join(ROOT, 'Dockerfile')}`,
-    `--tag=${name}`,
-    ROOT,
-  ]);
+  const name = `${LOCAL_NAME}:${await fingerprint([buildImage, baseImage, options.version, options.revision])}`;
+  if (!(await buildah.has(name))) {
+    report('Building the image from the Dockerfile (about a minute the first time) ...');
+    await buildah.run([
+      'build',
+      '--isolation=chroot',
+      '--format=oci',
+      '--layers',
+      `--pull=${options.buildImage === undefined && options.baseImage === undefined ? 'never' : 'missing'}`,
+      `--build-arg=BUILD_IMAGE=${buildImage}`,
+      `--build-arg=BASE_IMAGE=${baseImage}`,
+      `--build-arg=VERSION=${options.version}`,
+      `--build-arg=REVISION=${options.revision}`,
+      `--file=${join(ROOT, 'Dockerfile')}`,
+      `--tag=${name}`,
+      ROOT,
+    ]);
+  }
   const [description] = JSON.parse(await buildah.run(['images', '--json', name])) as [{ size: string }];
   return {
     sizeBytes: parseSize(description.size),
@@ -92,7 +94,16 @@ async function buildBase(buildah: Buildah, mmdebstrap: string, report: (line: st
       await buildah.run(['add', container, root, '/']);
       await buildah.run(['add', container, node, '/usr/local/bin/node']);
       await buildah.run(['add', container, npm, '/usr/local/lib/node_modules/npm']);
-      await buildah.run(['run', '--isolation=chroot', container, '--', 'ln', '-s', '../lib/node_modules/npm/bin/npm-cli.js', '/usr/local/bin/npm']);
+      await buildah.run([
+        'run',
+        '--isolation=chroot',
+        container,
+        '--',
+        'ln',
+        '-s',
+        '../lib/node_modules/npm/bin/npm-cli.js',
+        '/usr/local/bin/npm',
+      ]);
       // The build trusts what this machine trusts: its way to the package registries may lead through a proxy.
       if (trusted !== '') await buildah.run(['add', container, TRUSTED, TRUSTED]);
       await buildah.run([
@@ -121,6 +132,16 @@ async function runtimeBase(buildah: Buildah, mmdebstrap: string, report: (line: 
 
 async function debootstrap(mmdebstrap: string, args: readonly string[]): Promise<void> {
   await mustRun([mmdebstrap, '--mode=root', '--quiet', ...args], { timeoutMs: 600_000 });
+}
+
+/** Of everything that goes into the image: the same ingredients are the same image, which is then there already. */
+async function fingerprint(ingredients: readonly string[]): Promise<string> {
+  const hash = createHash('sha256').update(JSON.stringify(ingredients));
+  const names = ['Dockerfile', 'package.json', 'package-lock.json', 'esbuild.mjs', 'tsconfig.json'];
+  const sources = await readdir(join(ROOT, 'operator'), { recursive: true, withFileTypes: true });
+  for (const source of sources) if (source.isFile()) names.push(relative(ROOT, join(source.parentPath, source.name)));
+  for (const name of names.sort()) hash.update(name).update(await readFile(join(ROOT, name)));
+  return hash.digest('hex').slice(0, 16);
 }
 
 function baseName(kind: string, ingredients: readonly string[]): string {

@@ -138,10 +138,15 @@ export class TagReader {
     if (ranking.uninspected.length > 0) return { ...UNKNOWN, lookAgainMs: NEXT_INSPECTIONS_MS };
     let choice = this.#choose(question, ranking, view, reader);
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
+      const before = view;
       memory.wants = tagsInUse(choice, lowest?.tag);
       view = ask(memory.wants);
+      // What others asked for already is known at once, and nobody will wake us for it.
+      const isNews = choice.lacking.digests.some(
+        (tag) => before.digest(tag).kind === 'pending' && view.digest(tag).kind !== 'pending',
+      );
       await reader.inspect(choice.lacking.platforms.map(({ digest }) => digest));
-      if (choice.lacking.platforms.length === 0) break;
+      if (!isNews && choice.lacking.platforms.length === 0) break;
       choice = this.#choose(question, ranking, view, reader);
     }
     const summary: TagSummary | undefined =

@@ -21,8 +21,8 @@ beforeAll(async () => {
 }, 120_000);
 
 afterAll(async () => {
-  await operator?.stop();
-  await Promise.all([registry?.stop(), controlPlane?.stop()]);
+  await operator.stop();
+  await Promise.all([registry.stop(), controlPlane.stop()]);
 });
 
 const API = '/apis/slipway.dev/v1alpha1/namespaces/default';

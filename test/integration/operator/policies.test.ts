@@ -22,8 +22,8 @@ beforeAll(async () => {
 }, 120_000);
 
 afterAll(async () => {
-  await operator?.stop();
-  await Promise.all([registry?.stop(), controlPlane?.stop()]);
+  await operator.stop();
+  await Promise.all([registry.stop(), controlPlane.stop()]);
 });
 
 interface Scene {

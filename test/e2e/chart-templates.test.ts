@@ -241,7 +241,7 @@ describe('the deployment', () => {
   it('takes further environment, volumes and placement', async () => {
     const objects = await render({
       values: {
-        extraEnv: [{ name: 'HTTPS_PROXY', value: 'http://proxy:3128' }],
+        extraEnv: [{ name: 'NODE_OPTIONS', value: '--max-old-space-size=384' }],
         extraVolumes: [{ name: 'ca', configMap: { name: 'corp-ca' } }],
         extraVolumeMounts: [{ name: 'ca', mountPath: '/ca' }],
         nodeSelector: { disk: 'ssd' },
@@ -254,7 +254,7 @@ describe('the deployment', () => {
     });
     const { template: pod } = find(objects, 'Deployment')['spec'];
 
-    expect(container(objects).env.at(-1)).toEqual({ name: 'HTTPS_PROXY', value: 'http://proxy:3128' });
+    expect(container(objects).env.at(-1)).toEqual({ name: 'NODE_OPTIONS', value: '--max-old-space-size=384' });
     expect(container(objects).volumeMounts.at(-1)).toEqual({ name: 'ca', mountPath: '/ca' });
     expect(pod.spec.volumes.at(-1)).toEqual({ name: 'ca', configMap: { name: 'corp-ca' } });
     expect(pod.spec).toMatchObject({

@@ -56,7 +56,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
   verbs: [get, list, watch]
 - apiGroups: [slipway.dev]
   resources: [imagepolicies/status, imagerollouts/status]
-  verbs: [update, patch]
+  verbs: [get, update, patch]
 # To own rollouts where the API server enforces rights on the owner (OwnerReferencesPermissionEnforcement).
 - apiGroups: [slipway.dev]
   resources: [imagepolicies/finalizers]

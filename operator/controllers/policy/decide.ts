@@ -2,6 +2,7 @@
 // start, finished rollouts to forget, and when to look again. Doubt about the registry or the targets changes conditions
 // and nothing else.
 
+import { findCondition } from '../../api/conditions.ts';
 import type { ImagePolicyStatus } from '../../api/image-policy.ts';
 import type { ImageRolloutSpec, RolloutTarget, RolloutTrigger } from '../../api/image-rollout.ts';
 import type { ImageRollout } from '../../api/kinds.ts';
@@ -14,7 +15,7 @@ import { isFinished } from '../../rollout/state-machine.ts';
 import type { Workload } from '../../rollout/workloads/workload.ts';
 import type { Choice, EligibleTag, Examination } from '../../selection/choose.ts';
 import { toTimestamp } from '../../time/duration.ts';
-import { findMove, rolloutNumber, runningDigest, type LedgerLine } from './ledger.ts';
+import { findMove, runningDigest, type LedgerLine } from './ledger.ts';
 import type { PolicyObservation } from './observation.ts';
 import { newStatus } from './status.ts';
 import { titleOf } from './targets.ts';
@@ -46,8 +47,13 @@ export interface Candidate {
 
 export function decide(observation: PolicyObservation): PolicyDecision {
   const { rollouts, nowMs, found } = observation;
-  const contests = findContests(observation);
-  const walked = found === undefined ? undefined : walkCandidates(observation, found.choice, contests);
+  let contests = findContests(observation, true);
+  let walked = found === undefined ? undefined : walkCandidates(observation, found.choice, contests);
+  if (contests.reasserted.size > 0 && walked !== undefined && hasNothing(walked)) {
+    // There is nothing to take the foreign image back to: it must not pass for what is wanted.
+    contests = findContests(observation, false);
+    walked = {};
+  }
   const unfinished = rollouts.find((rollout) => !isFinished(rollout.status));
   const canAct =
     observation.problem === undefined &&
@@ -59,7 +65,7 @@ export function decide(observation: PolicyObservation): PolicyDecision {
       ? newRollout(observation, chosen)
       : undefined;
   const status = newStatus(observation, { walked, contests, create, unfinished });
-  const prune = findPrunable(observation, status);
+  const prune = findPrunable(observation, status, walked);
   return {
     status,
     ...(create !== undefined && { create }),
@@ -75,6 +81,10 @@ export interface Walked {
   readonly best?: Candidate;
   /** The registry would not say what a better candidate is. */
   readonly doubt?: Extract<Examination, { kind: 'Waiting' }>;
+}
+
+function hasNothing({ chosen, best, doubt }: Walked): boolean {
+  return chosen === undefined && best === undefined && doubt === undefined;
 }
 
 /** From the best candidate downwards: Closed looks at the next, doubt and Waiting stop. */
@@ -108,7 +118,9 @@ function isNews({ policy, lines }: PolicyObservation, eligible: EligibleTag): bo
 function findMoves(observation: PolicyObservation, eligible: EligibleTag, contests: Contests): Move[] {
   return observation.lines.flatMap((line): Move[] => {
     if (line.standing === 'moving') return [];
-    if (contests.reasserted.has(line)) return [{ line, trigger: 'Reassert' }];
+    if (contests.reasserted.has(line)) {
+      return line.target.image?.digest === eligible.digest ? [] : [{ line, trigger: 'Reassert' }];
+    }
     const trigger = moveTrigger(observation, line, eligible);
     return trigger === undefined ? [] : [{ line, trigger }];
   });
@@ -139,19 +151,21 @@ export interface Contests {
   readonly reasserted: ReadonlySet<LedgerLine>;
 }
 
-function findContests({ policy, lines, rollouts, nowMs }: PolicyObservation): Contests {
+function findContests({ policy, lines, rollouts, nowMs }: PolicyObservation, mayReassert: boolean): Contests {
   const holds: string[] = [];
   const reasserted = new Set<LedgerLine>();
+  // A contest does not end by the passage of time.
+  const wasContested = findCondition(policy.status?.conditions, 'ManualHold')?.reason === 'FieldContested';
   let isContested = false;
   for (const line of lines) {
     if (line.standing !== 'foreign') continue;
     const { workload, container } = line.target;
-    if (policy.spec.rollout.onForeignChange === 'Reassert') {
+    if (policy.spec.rollout.onForeignChange === 'Reassert' && mayReassert) {
       const recent = rollouts.filter(
         (rollout) =>
           isRecentReassert(rollout, nowMs) && rollout.spec.targets.some(({ uid }) => uid === workload.metadata.uid),
       );
-      if (recent.length < MAX_REASSERTS_PER_HOUR) {
+      if (!wasContested && recent.length < MAX_REASSERTS_PER_HOUR) {
         reasserted.add(line);
         continue;
       }
@@ -209,9 +223,9 @@ function findFailure(
 }
 
 function newRollout(observation: PolicyObservation, candidate: Candidate): NonNullable<PolicyDecision['create']> {
-  const { policy, rollouts, nowMs } = observation;
+  const { policy, highestNumber, nowMs } = observation;
   const { eligible, moves, gates } = candidate;
-  const number = Math.max(policy.status?.lastRollout ?? 0, ...rollouts.map(rolloutNumber)) + 1;
+  const number = Math.max(policy.status?.lastRollout ?? 0, highestNumber) + 1;
   const targets = new Map<
     string,
     { target: Omit<RolloutTarget, 'containers'>; containers: RolloutTarget['containers'] }
@@ -273,13 +287,28 @@ function describeDecision(
   }
 }
 
-function findPrunable({ policy, rollouts, nowMs }: PolicyObservation, status: ImagePolicyStatus): string[] {
+function findPrunable(observation: PolicyObservation, status: ImagePolicyStatus, walked: Walked | undefined): string[] {
+  const { policy, rollouts, nowMs } = observation;
   const finished = rollouts.filter((rollout) => isFinished(rollout.status));
   const surplus = finished.slice(0, Math.max(0, finished.length - policy.spec.rollout.historyLimit));
   return surplus
     .filter(({ metadata }) => metadata.name !== status.current?.rollout)
     .filter((rollout) => !isRecentReassert(rollout, nowMs))
+    .filter((rollout) => !isStillInTheWay(observation, rollout, walked))
     .map(({ metadata }) => metadata.name);
+}
+
+/** A failure without which a candidate would be tried again. At most as many as there are candidates. */
+function isStillInTheWay(
+  { policy, found, problem }: PolicyObservation,
+  { spec, status }: ImageRollout,
+  walked: Walked | undefined,
+): boolean {
+  if (status?.state !== 'Held' || spec.policy.generation !== policy.metadata.generation) return false;
+  if (found === undefined || problem !== undefined || walked?.doubt !== undefined) return true;
+  return found.choice.eligible.some(
+    ({ digest, isRunning }) => !isRunning && spec.images.some((image) => image.digest === digest),
+  );
 }
 
 /** These are counted, so they must not be forgotten while they count. */

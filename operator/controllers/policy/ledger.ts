@@ -36,8 +36,34 @@ function isSameDigest(entry: LedgerEntry, { image, container }: TargetContainer)
 }
 
 /** The digest that runs; undefined while neither the image nor the pods tell. */
-export function runningDigest(line: LedgerLine): Digest | undefined {
-  return line.target.image?.digest ?? (line.entry.digest as Digest | undefined);
+export function runningDigest({ target, entry }: LedgerLine): Digest | undefined {
+  // What the pods told about one image says nothing about another that somebody set since.
+  return (
+    target.image?.digest ?? (entry.image === target.container.image ? (entry.digest as Digest | undefined) : undefined)
+  );
+}
+
+/**
+ * The lowest image of all lines, by a tag order; one without a tag is the lowest. Undefined when there is no line. With
+ * `takesBack`, a foreign image does not count: what it is to be replaced by does not depend on it.
+ */
+export function findLowest(
+  lines: readonly LedgerLine[],
+  isAbove: (tag: string, other: string) => boolean,
+  takesBack: boolean,
+): { readonly tag?: string; readonly digest?: Digest } | undefined {
+  let lowest: { readonly tag?: string; readonly digest?: Digest } | undefined;
+  for (const line of lines) {
+    const isIgnored = takesBack && line.standing === 'foreign';
+    const image = isIgnored ? readImage(line.entry.image) : line.target.image;
+    const digest = isIgnored ? (image?.digest ?? (line.entry.digest as Digest | undefined)) : runningDigest(line);
+    const tag = image?.tag;
+    const least = lowest?.tag;
+    if (lowest === undefined || (least !== undefined && (tag === undefined || isAbove(least, tag)))) {
+      lowest = { ...(tag !== undefined && { tag }), ...(digest !== undefined && { digest }) };
+    }
+  }
+  return lowest;
 }
 
 /** The number at the end of `<policy>-<n>`, or 0 when the name has none. */

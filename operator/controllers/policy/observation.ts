@@ -30,6 +30,8 @@ export interface PolicyObservation {
   readonly policy: ImagePolicy;
   /** All rollouts of this policy, ascending by number. */
   readonly rollouts: readonly ImageRollout[];
+  /** Highest number among the rollouts that carry this policy's name, also those of an earlier policy; 0: there is none. */
+  readonly highestNumber: number;
   /** What keeps the registry from being read or the spec from being understood. Absent: all is well. */
   readonly problem?: Problem;
   readonly lines: readonly LedgerLine[];

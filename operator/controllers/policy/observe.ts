@@ -17,7 +17,7 @@ import { toWorkload, type Workload } from '../../rollout/workloads/workload.ts';
 import { compileTagRules } from '../../selection/tag-rules.ts';
 import type { Clock } from '../../time/clock.ts';
 import { pods, workloadResources } from '../resources.ts';
-import { readLedger, rolloutNumber, runningDigest, type LedgerLine } from './ledger.ts';
+import { findLowest, readLedger, rolloutNumber, type LedgerLine } from './ledger.ts';
 import type { PolicyObservation, Problem } from './observation.ts';
 import { digestOfPods } from './pod-digests.ts';
 import type { CachedPolicy } from './projection.ts';
@@ -92,6 +92,7 @@ export class PolicyObserver {
       nowMs,
       policy,
       rollouts,
+      highestNumber: this.#highestNumber(policy),
       lines,
       targetProblems: problems,
       ...(lowest !== undefined && { lowest }),
@@ -114,6 +115,11 @@ export class PolicyObserver {
   forget(key: ObjectKey): void {
     this.#deps.tags.forget(formatKey(key));
     this.#kept.delete(formatKey(key));
+  }
+
+  #highestNumber(policy: ImagePolicy): number {
+    const namesakes = this.#deps.rollouts.byIndex(ROLLOUTS_BY_POLICY, formatKey(keyOf(policy)));
+    return Math.max(0, ...namesakes.map(rolloutNumber));
   }
 
   #rolloutsOf(policy: ImagePolicy): ImageRollout[] {
@@ -153,6 +159,7 @@ export class PolicyObserver {
       nowMs,
       policy,
       rollouts,
+      highestNumber: this.#highestNumber(policy),
       problem,
       lines: [],
       targetProblems: [],
@@ -243,16 +250,8 @@ export class PolicyObserver {
     if (lines.length === 0) {
       return selected === undefined ? undefined : { tag: selected.tag, digest: selected.digest as Digest };
     }
-    let lowest: LedgerLine | undefined;
-    for (const line of lines) {
-      const tag = line.target.image?.tag;
-      const least = lowest?.target.image?.tag;
-      if (lowest === undefined || (least !== undefined && (tag === undefined || memory.isAbove(least, tag))))
-        lowest = line;
-    }
-    const tag = lowest?.target.image?.tag;
-    const digest = lowest === undefined ? undefined : runningDigest(lowest);
-    return { ...(tag !== undefined && { tag }), ...(digest !== undefined && { digest }) };
+    const takesBack = policy.spec.rollout.onForeignChange === 'Reassert';
+    return findLowest(lines, (tag, other) => memory.isAbove(tag, other), takesBack);
   }
 
   #busy(policy: ImagePolicy, lines: readonly LedgerLine[]): Map<string, string> {

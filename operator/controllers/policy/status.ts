@@ -31,9 +31,12 @@ export function newStatus(observation: PolicyObservation, outcome: Outcome): Ima
   const candidate =
     isKnown || outcome.unfinished !== undefined ? describeCandidate(observation, outcome) : before?.candidate;
   const selected = isKnown ? describeSelected(observation, outcome) : before?.selected;
+  // A spec that cannot be understood names no targets: what is known of them must outlast it, or a hold would end by it.
+  const isUnread = problem?.stalls === true;
   const current =
     describeCurrent(observation) ??
-    (lines.length === 0 && policy.spec.targets.length > 0 ? before?.current : undefined);
+    (isUnread || (lines.length === 0 && policy.spec.targets.length > 0) ? before?.current : undefined);
+  const targets = isUnread ? before?.targets : describeTargets(observation, outcome);
   const tags = isKnown && found.tags !== undefined ? describeTags(found.tags) : before?.tags;
   const seen = found === undefined ? before?.seen : describeSeen(found.choice);
   const lastRollout = outcome.create?.number ?? highestNumber(observation);
@@ -42,7 +45,7 @@ export function newStatus(observation: PolicyObservation, outcome: Outcome): Ima
     ...(candidate !== undefined && { candidate }),
     ...(selected !== undefined && { selected }),
     ...(current !== undefined && { current }),
-    ...(lines.length > 0 && { targets: lines.map(({ entry }) => entry) }),
+    ...(targets !== undefined && targets.length > 0 && { targets }),
     ...(tags !== undefined && { tags }),
     ...(seen !== undefined && seen.length > 0 && { seen }),
     ...(lastRollout > 0 && { lastRollout }),
@@ -129,6 +132,20 @@ function describeCurrent({ policy, lines, lowest, rollouts, nowMs }: PolicyObser
       isSame && before?.sinceTime !== undefined ? before.sinceTime : (bringer?.status?.startTime ?? toTimestamp(nowMs)),
     ...(bringer !== undefined && { rollout: bringer.metadata.name }),
   };
+}
+
+function describeTargets(
+  { lines }: PolicyObservation,
+  { walked, contests }: Outcome,
+): NonNullable<ImagePolicyStatus['targets']> {
+  const wanted = walked?.chosen?.eligible.digest;
+  return lines.map((line) => {
+    const { target, entry } = line;
+    // Where a foreign image would be taken back, and is exactly what is wanted, it is accepted instead.
+    if (!contests.reasserted.has(line) || wanted === undefined || target.image?.digest !== wanted) return entry;
+    const { digest: _, ...rest } = entry;
+    return { ...rest, image: target.container.image };
+  });
 }
 
 function describeTags({ total, considered, rejectedByReason, rejected }: TagSummary): ImagePolicyStatus['tags'] {

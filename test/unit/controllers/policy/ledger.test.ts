@@ -1,9 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
 import type { ImageRollout } from '../../../../operator/api/kinds.ts';
 import {
+  findLowest,
   findMove,
   readLedger,
   rolloutNumber,
+  runningDigest,
   type LedgerEntry,
   type Standing,
 } from '../../../../operator/controllers/policy/ledger.ts';
@@ -484,5 +486,43 @@ describe('rolloutNumber', () => {
     { name: 'web-x', want: 0 },
   ])('is $want for $name', ({ name, want }) => {
     expect(rolloutNumber(imageRollout({ metadata: { name } }))).toBe(want);
+  });
+});
+
+describe('runningDigest', () => {
+  it('does not lend the digest of an accepted image to another one that somebody set', () => {
+    const recorded = [entry('ghcr.io/acme/web:1.0.0', { digest: digestOf('pods') })];
+
+    const [same] = readLedger([running('ghcr.io/acme/web:1.0.0')], recorded, [], () => undefined);
+    const [other] = readLedger([running('ghcr.io/acme/web:1.1.0')], recorded, [], () => undefined);
+
+    expect(runningDigest(same!)).toBe(digestOf('pods'));
+    expect(runningDigest(other!)).toBeUndefined();
+  });
+});
+
+describe('findLowest', () => {
+  const isAbove = (tag: string, other: string): boolean => tag > other;
+  const lines = (live: readonly string[], recorded: readonly LedgerEntry[] = []) =>
+    live.flatMap((image) => readLedger([running(image)], recorded, [], () => undefined));
+  const web = (tag: string): string => `ghcr.io/acme/web:${tag}`;
+
+  it.each([
+    { when: 'there is no line', live: [], want: undefined },
+    { when: 'tags differ', live: [web('2'), web('1'), web('3')], want: { tag: '1' } },
+    {
+      when: 'one has no tag',
+      live: [web('2'), `ghcr.io/acme/web@${digestOf('x')}`, web('1')],
+      want: { digest: digestOf('x') },
+    },
+  ])('when $when', ({ live, want }) => {
+    expect(findLowest(lines(live), isAbove, false)).toEqual(want);
+  });
+
+  it('counts a foreign image, unless it is taken back', () => {
+    const foreign = lines([web('9')], [entry(web('2'), { digest: digestOf('two') })]);
+
+    expect(findLowest(foreign, isAbove, false)).toEqual({ tag: '9' });
+    expect(findLowest(foreign, isAbove, true)).toEqual({ tag: '2', digest: digestOf('two') });
   });
 });

@@ -1,0 +1,89 @@
+// What is known about a policy at one moment, built from what a reader of a test can picture: which images run, which
+// tags the registry has, and what happened before. Ranking and choosing are the real ones.
+
+import type { ImagePolicy, ImageRollout } from '../../../operator/api/kinds.ts';
+import { findLowest, readLedger, rolloutNumber } from '../../../operator/controllers/policy/ledger.ts';
+import type { PolicyObservation } from '../../../operator/controllers/policy/observation.ts';
+import { readImage, type TargetContainer } from '../../../operator/controllers/policy/targets.ts';
+import type { Digest } from '../../../operator/image/digest.ts';
+import type { Workload } from '../../../operator/rollout/workloads/workload.ts';
+import { chooseCandidate, type TagFacts } from '../../../operator/selection/choose.ts';
+import { summarizeTags } from '../../../operator/selection/explain.ts';
+import { rankTags } from '../../../operator/selection/rank.ts';
+import { compileTagRules } from '../../../operator/selection/tag-rules.ts';
+import { candidate } from './images.ts';
+import { imagePolicy } from './policies.ts';
+
+export const NOW_MS = Date.parse('2026-01-05T12:00:00Z');
+
+export interface ObservationOptions {
+  readonly policy?: ImagePolicy;
+  /** All of their containers are targets. */
+  readonly workloads?: readonly Workload[];
+  /** Tag → digest. Absent: nothing is known of the registry yet. */
+  readonly tags?: Readonly<Record<string, Digest>>;
+  /** Facts about tags that are not simply a digest. */
+  readonly facts?: Readonly<Record<string, TagFacts>>;
+  readonly rollouts?: readonly ImageRollout[];
+  /** Digest that the pods of every container report. */
+  readonly podDigest?: Digest;
+  readonly more?: Partial<PolicyObservation>;
+}
+
+/** Tags of `ghcr.io/acme/web`, each at the digest that the builder of images gives it. */
+export function pushed(...tags: readonly string[]): Record<string, Digest> {
+  return Object.fromEntries(tags.map((tag) => [tag, candidate(tag).digest]));
+}
+
+export function observation(options: ObservationOptions = {}): PolicyObservation {
+  const { policy = imagePolicy(), workloads = [], tags, facts = {}, rollouts = [], podDigest } = options;
+  const rules = compileTagRules(policy.spec.tags);
+  const isAbove = (tag: string, other: string): boolean =>
+    rankTags(rules, [tag], { current: other }).candidates[0]?.position === 'Above';
+  const targets = workloads.flatMap((workload) =>
+    workload.containers.map((container): TargetContainer => {
+      const image = readImage(container.image);
+      return { workload, container, ...(image !== undefined && { image }) };
+    }),
+  );
+  const lines = readLedger(
+    targets,
+    policy.status?.targets ?? [],
+    rollouts.toSorted((a, b) => rolloutNumber(a) - rolloutNumber(b)),
+    () => podDigest,
+  );
+  const selected = policy.status?.selected;
+  const lowest =
+    findLowest(lines, isAbove, policy.spec.rollout.onForeignChange === 'Reassert') ??
+    (selected && { tag: selected.tag, digest: selected.digest as Digest });
+  const found = (): PolicyObservation['found'] => {
+    if (tags === undefined) return undefined;
+    const ranking = rankTags(rules, Object.keys(tags), { current: lowest?.tag });
+    const choice = chooseCandidate(ranking, {
+      nowMs: NOW_MS,
+      requiredPlatforms: [],
+      currentDigest: lowest?.digest,
+      facts: (tag) => {
+        const digest = tags[tag];
+        return facts[tag] ?? (digest === undefined ? {} : { digest: { kind: 'Digest', digest } });
+      },
+    });
+    return { choice, tags: summarizeTags(ranking, choice, { maxExamples: 20 }) };
+  };
+  const known = found();
+  return {
+    nowMs: NOW_MS,
+    policy,
+    rollouts,
+    highestNumber: Math.max(0, ...rollouts.map(rolloutNumber)),
+    lines,
+    targetProblems: [],
+    ...(lowest !== undefined && { lowest }),
+    ...(known !== undefined && { found: known }),
+    busy: new Map(),
+    isAbove,
+    isSameImage: () => false,
+    followsDigest: rules.followsDigest,
+    ...options.more,
+  };
+}

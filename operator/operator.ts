@@ -2,7 +2,7 @@
 
 import { findCondition } from './api/conditions.ts';
 import { WORKLOAD_KINDS, type WorkloadKind } from './api/image-policy.ts';
-import type { ImageRollout } from './api/kinds.ts';
+import { FIELD_MANAGER, type ImageRollout } from './api/kinds.ts';
 import type { Config } from './config.ts';
 import { NodePlatforms, projectNode } from './controllers/node-platforms.ts';
 import { AccessResolver } from './controllers/policy/access.ts';
@@ -77,6 +77,7 @@ export async function createOperator(config: Config, deps: OperatorDeps): Promis
     kubeconfigPath: config.kubeconfigPath,
     context: config.kubeContext,
     userAgent: config.userAgent,
+    fieldManager: FIELD_MANAGER,
     observer: metrics.kube,
     clock,
   });
@@ -250,7 +251,7 @@ export async function createOperator(config: Config, deps: OperatorDeps): Promis
         await manager.run(signal);
       } finally {
         signal.removeEventListener('abort', beginShutdown);
-        await Promise.all([health.close(), metricsListener.close()]);
+        await Promise.all([health.close(), metricsListener.close(), registry.close()]);
         await connection.close();
       }
     },

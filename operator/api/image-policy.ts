@@ -22,7 +22,6 @@ export type WorkloadKind = (typeof WORKLOAD_KINDS)[number];
 
 /** The members of `spec.tags` of which exactly one is set. */
 export const TAG_ORDERS = ['semver', 'numerical', 'alphabetical', 'newest', 'fixed'] as const;
-export type TagOrder = (typeof TAG_ORDERS)[number];
 
 /** A policy reaches at most this many workloads. */
 export const MAX_TARGET_WORKLOADS = 100;
@@ -462,4 +461,3 @@ export const imagePolicyStatus = z
 export type ImagePolicySpec = z.output<typeof imagePolicySpec>;
 export type ImagePolicyStatus = z.output<typeof imagePolicyStatus>;
 export type TargetSpec = ImagePolicySpec['targets'][number];
-export type TagRulesSpec = ImagePolicySpec['tags'];

@@ -147,5 +147,4 @@ export const imageRolloutStatus = z
 export type ImageRolloutSpec = z.output<typeof imageRolloutSpec>;
 export type ImageRolloutStatus = z.output<typeof imageRolloutStatus>;
 export type RolloutTarget = ImageRolloutSpec['targets'][number];
-export type RolloutContainer = RolloutTarget['containers'][number];
 export type RolloutTargetStatus = NonNullable<ImageRolloutStatus['targets']>[number];

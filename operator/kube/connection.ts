@@ -16,8 +16,10 @@ export interface ConnectOptions {
   readonly kubeconfigPath?: string | undefined;
   /** A context of the kubeconfig; absent: its current one. */
   readonly context?: string | undefined;
-  /** `slipway/1.2.3`: the part before the slash is also the default field manager. */
+  /** `slipway/1.2.3` */
   readonly userAgent?: string | undefined;
+  /** Recorded in managedFields as the owner of what is written. Absent: the user agent up to its slash. */
+  readonly fieldManager?: string | undefined;
   readonly observer?: Partial<KubeObserver> | undefined;
   readonly clock?: Clock | undefined;
 }
@@ -83,6 +85,7 @@ export async function connectWith(
     namespace: kubeConfig.getContextObject(kubeConfig.getCurrentContext())?.namespace || 'default',
     credentials: await kubeConfigCredentials(kubeConfig, clock),
     userAgent: options.userAgent,
+    fieldManager: options.fieldManager,
     observer: options.observer,
     clock,
   });
@@ -94,6 +97,7 @@ export interface OpenOptions {
   readonly namespace?: string | undefined;
   readonly credentials: Credentials;
   readonly userAgent?: string | undefined;
+  readonly fieldManager?: string | undefined;
   readonly observer?: Partial<KubeObserver> | undefined;
   readonly clock: Clock;
   /** Overrides how often connections are checked for life. */
@@ -105,7 +109,7 @@ export interface OpenOptions {
 /** A connection to a known server with known credentials: what `connect` ends in, and what tests start from. */
 export function openConnection(options: OpenOptions): KubeConnection {
   const { clock, observer, userAgent = 'slipway' } = options;
-  const fieldManager = userAgent.replace(/\/.*$/, '');
+  const fieldManager = options.fieldManager ?? userAgent.replace(/\/.*$/, '');
   const transport = new Transport({
     server: options.server,
     proxyUrl: options.proxyUrl,

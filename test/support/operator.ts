@@ -2,8 +2,8 @@
 
 import { readFile } from 'node:fs/promises';
 import YAML from 'yaml';
-import { parseConfig, type Config } from '../../operator/config.ts';
 import { KINDS } from '../../operator/api/kinds.ts';
+import { parseConfig, type Config } from '../../operator/config.ts';
 import { createOperator } from '../../operator/operator.ts';
 import { silentLogger, type Logger } from '../../operator/telemetry/logger.ts';
 import { systemClock } from '../../operator/time/clock.ts';

@@ -526,9 +526,7 @@ describe('decide, whatever is observed', () => {
       ...(tags !== null && {
         tags: {
           ...pushed(...tags),
-          ...Object.fromEntries(
-            moved.filter((it) => tags.includes(it)).map((it) => [it, digestOf(`again ${it}`)]),
-          ),
+          ...Object.fromEntries(moved.filter((it) => tags.includes(it)).map((it) => [it, digestOf(`again ${it}`)])),
         },
       }),
       facts: Object.fromEntries(failing.map((it) => [it, { digest: { kind: 'Failed', message: 'no answer' } }])),

@@ -36,7 +36,7 @@ export interface PolicyObservation {
   readonly problem?: Problem;
   readonly lines: readonly LedgerLine[];
   readonly targetProblems: readonly TargetProblem[];
-  /** The running image that candidates were compared with; both absent when nothing runs. */
+  /** The running image that candidates were compared with. Absent when nothing runs, or the tags cannot be compared yet. */
   readonly lowest?: { readonly tag?: string; readonly digest?: Digest };
   /** Absent until the tags were listed (or, for `fixed`, asked for). */
   readonly found?: { readonly tags?: TagSummary; readonly choice: Choice };

@@ -95,7 +95,7 @@ export class PolicyObserver {
       highestNumber: this.#highestNumber(policy),
       lines,
       targetProblems: problems,
-      ...(lowest !== undefined && { lowest }),
+      ...(lowest !== undefined && memory.canCompare && { lowest }),
       busy: this.#busy(policy, lines),
       isAbove: (tag: string, other: string) => memory.isAbove(tag, other),
       followsDigest: memory.rules.followsDigest,

@@ -23,7 +23,7 @@ export interface Outcome {
 }
 
 export function newStatus(observation: PolicyObservation, outcome: Outcome): ImagePolicyStatus {
-  const { policy, found, lines, problem } = observation;
+  const { policy, found, problem } = observation;
   const before = policy.status;
   const generation = policy.metadata.generation ?? 0;
   // Until the tags are known, what was known stays: a restart must not rewrite a single status.
@@ -34,8 +34,7 @@ export function newStatus(observation: PolicyObservation, outcome: Outcome): Ima
   // A spec that cannot be understood names no targets: what is known of them must outlast it, or a hold would end by it.
   const isUnread = problem?.stalls === true;
   const current =
-    describeCurrent(observation) ??
-    (isUnread || (lines.length === 0 && policy.spec.targets.length > 0) ? before?.current : undefined);
+    describeCurrent(observation) ?? (isUnread || policy.spec.targets.length > 0 ? before?.current : undefined);
   const targets = isUnread ? before?.targets : describeTargets(observation, outcome);
   const tags = isKnown && found.tags !== undefined ? describeTags(found.tags) : before?.tags;
   const seen = found === undefined ? before?.seen : describeSeen(found.choice);

@@ -37,6 +37,8 @@ export class TagMemory {
   wants: readonly Tag[] = [];
   ranking: { readonly key: string; readonly ranking: Ranking } | undefined;
   readonly memo = new MatchMemo();
+  /** Whether tags can be compared: with `newest`, not before their creation times were read. */
+  canCompare: boolean;
   /** Only with `newest`. */
   created: ReadonlyMap<string, Creation> | undefined;
   /** The running tag that the listing no longer has, and the number of the listing in which it was first missing. */
@@ -44,6 +46,7 @@ export class TagMemory {
 
   constructor(rules: TagRules) {
     this.rules = rules;
+    this.canCompare = !rules.needsCreationTimes;
   }
 
   /** Whether `tag` ranks above `other`, which is ordered without filter and range. */
@@ -136,6 +139,11 @@ export class TagReader {
       return { ...UNKNOWN, problem: toProblem(error, signal), lookAgainMs: intervalMs };
     }
     if (ranking.uninspected.length > 0) return { ...UNKNOWN, lookAgainMs: NEXT_INSPECTIONS_MS };
+    if (!memory.canCompare) {
+      // Which of the running tags is the lowest could not be told before: look again, with what is known now.
+      memory.canCompare = true;
+      return { ...UNKNOWN, lookAgainMs: 0 };
+    }
     let choice = this.#choose(question, ranking, view, reader);
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
       const before = view;
@@ -166,6 +174,8 @@ export class TagReader {
       return await this.#deps.access.resolve(policy, repository, signal);
     } catch (error) {
       if (!(error instanceof TerminalError)) throw error;
+      // Whoever repairs it should not have to wait until what was read is old.
+      this.#deps.access.forget(policy.metadata.namespace ?? '');
       return { code: error.code, message: error.message, stalls: false };
     }
   }

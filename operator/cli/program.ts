@@ -9,6 +9,7 @@ const HELP = `
 Installed as kubectl-slipway in the PATH, the same program answers to "kubectl slipway".
 
 Examples:
+  slipway explain web -n shop
   slipway validate -f policy.yaml
   slipway select -f policy.yaml --tags tags.txt`;
 

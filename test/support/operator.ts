@@ -16,6 +16,8 @@ export interface TestOperatorOptions {
   readonly config?: object;
   readonly podName?: string;
   readonly log?: Logger;
+  /** False: return as soon as the listeners are open. Default: true. */
+  readonly untilReady?: boolean;
 }
 
 export interface TestOperator extends AsyncDisposable {
@@ -42,7 +44,7 @@ export async function installCrds(controlPlane: ControlPlane): Promise<void> {
   }
 }
 
-/** Runs an operator and waits until it is ready. */
+/** Runs an operator and waits until it is ready, unless told not to. */
 export async function startOperator(options: TestOperatorOptions): Promise<TestOperator> {
   const file = {
     server: { listenAddress: '127.0.0.1', healthPort: 0, metricsPort: 0 },
@@ -67,7 +69,8 @@ export async function startOperator(options: TestOperatorOptions): Promise<TestO
     (error: unknown) => error,
   );
   const healthUrl = `http://127.0.0.1:${operator.healthPort}`;
-  await waitFor('the operator is ready', async () => (await fetch(`${healthUrl}/readyz`)).ok);
+  if (options.untilReady !== false)
+    await waitFor('the operator is ready', async () => (await fetch(`${healthUrl}/readyz`)).ok);
   const stop = async (): Promise<void> => {
     stopping.abort(new Error('the test stops the operator'));
     const error = await failed;

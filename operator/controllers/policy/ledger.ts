@@ -102,13 +102,16 @@ export function findMove(
 
 /**
  * Reads the ledger. `rollouts` are all rollouts of the policy, in ascending order of their numbers. `podDigest` tells
- * which digest the pods of a container run, undefined while they do not agree or do not run.
+ * which digest the pods of a container run, undefined while they do not agree or do not run. `decided` is the image that
+ * the policy last decided for, as Slipway writes it: where a container has it, Slipway wrote it, even if the rollout that
+ * did so was deleted since.
  */
 export function readLedger(
   targets: readonly TargetContainer[],
   recorded: readonly LedgerEntry[],
   rollouts: readonly ImageRollout[],
   podDigest: (target: TargetContainer) => Digest | undefined,
+  decided?: string,
 ): LedgerLine[] {
   return targets.map((target): LedgerLine => {
     const { workload, container } = target;
@@ -128,6 +131,9 @@ export function readLedger(
       else entry = { ...(entry ?? { ...identity, image: move.from }), rollout: number };
     }
     const isFirstSight = entry === undefined;
+    if (entry !== undefined && entry.image !== decided && container.image === decided) {
+      entry = { ...identity, image: decided, ...(entry.rollout !== undefined && { rollout: entry.rollout }) };
+    }
     entry ??= { ...identity, image: container.image };
     // The same bytes under another name: nothing that matters was changed.
     if (isSameDigest(entry, target)) entry = { ...entry, image: container.image };

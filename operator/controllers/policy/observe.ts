@@ -7,7 +7,7 @@ import type { WorkloadKind } from '../../api/image-policy.ts';
 import type { ImagePolicy, ImageRollout } from '../../api/kinds.ts';
 import { TerminalError } from '../../errors.ts';
 import type { Digest } from '../../image/digest.ts';
-import { parseRepository } from '../../image/reference.ts';
+import { formatPinnedImage, parseRepository } from '../../image/reference.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import type { Cache } from '../../kube/informer.ts';
 import { formatKey, keyOf, type ObjectKey } from '../../kube/resource.ts';
@@ -213,10 +213,15 @@ export class PolicyObserver {
       const digest = digestOfPods(items, container.name);
       if (digest !== undefined) digests.set(`${uid}/${container.name}`, digest);
     }
+    const selected = policy.status?.selected;
+    const decided =
+      selected === undefined
+        ? undefined
+        : formatPinnedImage(policy.spec.image, selected.tag, selected.digest as Digest);
+    const podDigest = ({ workload, container }: TargetContainer): Digest | undefined =>
+      digests.get(`${workload.metadata.uid}/${container.name}`);
     const read = (targets: readonly TargetContainer[]): LedgerLine[] =>
-      readLedger(targets, recorded, rollouts, ({ workload, container }) =>
-        digests.get(`${workload.metadata.uid}/${container.name}`),
-      );
+      readLedger(targets, recorded, rollouts, podDigest, decided);
     const lines = read(containers);
     const doubtful = new Set(
       lines.filter(({ standing }) => standing === 'foreign').map(({ target }) => target.workload),

@@ -199,6 +199,25 @@ const SCENES: Readonly<Record<string, (scene: Scene) => Promise<void>>> = {
     expect(status).toMatchObject({ lastRollout: 2, current: { rollout: 'web-2' } });
   },
 
+  async 'a rollout that is deleted in the middle counts as aborted, and what it wrote as ours'({
+    shop,
+    image,
+    push,
+    pinned,
+  }) {
+    push('v1.0.0');
+    push('v1.1.0');
+    await shop.deploy('web', { containers: { web: pinned('v1.0.0') } });
+    await shop.policy('web', { image, tags: SEMVER, targets: WEB });
+    await waitFor('the image is written', async () => (await shop.images('web'))['web'] === pinned('v1.1.0'));
+
+    await shop.remove('imagerollouts/web-1');
+
+    const { status } = await shop.settled('web', 'UpToDate');
+    expect(status?.targets).toMatchObject([{ image: pinned('v1.1.0') }]);
+    expect(await shop.readRollouts('web')).toEqual([]);
+  },
+
   async 'a workload that is deleted in the middle and created anew is met anew'({ shop, image, push, pinned }) {
     push('v1.0.0');
     push('v1.1.0');

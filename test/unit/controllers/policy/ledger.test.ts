@@ -501,6 +501,20 @@ describe('runningDigest', () => {
   });
 });
 
+describe('readLedger, when the rollout that wrote an image is gone', () => {
+  const recorded = [entry(FROM_IMAGE)];
+
+  it.each<{ when: string; live: string; want: Standing; image: string }>([
+    { when: 'it is exactly what was last decided for', live: TO_IMAGE, want: 'known', image: TO_IMAGE },
+    { when: 'it is anything else', live: HOTFIX, want: 'foreign', image: FROM_IMAGE },
+    { when: 'it is what was accepted', live: FROM_IMAGE, want: 'known', image: FROM_IMAGE },
+  ])('takes it for $want when $when', ({ live, want, image }) => {
+    const [line] = readLedger([running(live)], recorded, [], () => undefined, TO_IMAGE);
+
+    expect(line).toMatchObject({ standing: want, entry: { image } });
+  });
+});
+
 describe('findLowest', () => {
   const isAbove = (tag: string, other: string): boolean => tag > other;
   const lines = (live: readonly string[], recorded: readonly LedgerEntry[] = []) =>

@@ -1,8 +1,10 @@
 // `slipway explain` as users run it: on a real API server with a real operator and a real registry that wants a login.
 
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import type { Explanation } from '../../../operator/cli/explain/explanation.ts';
+import { ensureTools } from '../../cluster/tools.ts';
 import { startControlPlane, type ControlPlane } from '../../support/control-plane.ts';
 import { reaching, Shop } from '../../support/operator-world.ts';
 import { installCrds, startOperator, type TestOperator } from '../../support/operator.ts';
@@ -134,11 +136,14 @@ describe('a policy that is up to date', () => {
     expect((await explained(reference)).policy.name).toBe('web');
   });
 
-  it('is explained by the program and by its kubectl plug-in', async () => {
-    const args = ['explain', 'web', '-n', 'shop', '-o', 'json'];
-    const env = { KUBECONFIG: controlPlane.kubeconfigPath };
+  it('is explained by the program as a kubectl plug-in', async () => {
+    const { kubectl } = await ensureTools(['kubectl']);
+    const plugin = join(controlPlane.directory, 'kubectl-slipway');
+    await writeFile(plugin, `#!/bin/sh\nexec node '${join(ROOT, 'operator/cli.ts')}' "$@"\n`, { mode: 0o755 });
 
-    const text = await mustRun(['node', join(ROOT, 'operator/cli.ts'), ...args], { env });
+    const text = await mustRun([kubectl, 'slipway', 'explain', 'web', '-n', 'shop', '-o', 'json'], {
+      env: { KUBECONFIG: controlPlane.kubeconfigPath, PATH: `${controlPlane.directory}:${process.env['PATH'] ?? ''}` },
+    });
 
     expect(JSON.parse(text)).toMatchObject({ current: { tag: 'v1.1.0' } });
   });

@@ -214,6 +214,23 @@ class Judge {
   }
 }
 
+/**
+ * Orders two tags that run, neither of which has to be a candidate: positive when `a` is the newer one. A tag that has no
+ * place in the order is the lowest.
+ */
+export function compareRunningTags(
+  rules: TagRules,
+  a: string,
+  b: string,
+  created: ReadonlyMap<string, Creation> = new Map<string, Creation>(),
+): number {
+  const reader = rules.order.startReading({ created, isMatched: (tag) => typeof match(rules, tag) === 'string' });
+  const left = readCurrentKey(rules, reader, a);
+  const right = readCurrentKey(rules, reader, b);
+  if (left === undefined || right === undefined) return Number(left !== undefined) - Number(right !== undefined);
+  return rules.order.compare(left, right);
+}
+
 /** The reason at a position of `ranking.tags`; undefined for the current tag. */
 export function reasonAt(ranking: Ranking, index: number): RejectionCode | undefined {
   return codeOfNumber(ranking.reasons[index] ?? 0);

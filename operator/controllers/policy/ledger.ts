@@ -44,12 +44,13 @@ export function runningDigest({ target, entry }: LedgerLine): Digest | undefined
 }
 
 /**
- * The lowest image of all lines, by a tag order; one without a tag is the lowest. Undefined when there is no line. With
+ * The lowest image of all lines; `compare` is positive when its first tag is the newer one. An image without a tag is the
+ * lowest. Undefined when there is no line. With
  * `takesBack`, a foreign image does not count: what it is to be replaced by does not depend on it.
  */
 export function findLowest(
   lines: readonly LedgerLine[],
-  isAbove: (tag: string, other: string) => boolean,
+  compare: (a: string, b: string) => number,
   takesBack: boolean,
 ): { readonly tag?: string; readonly digest?: Digest } | undefined {
   let lowest: { readonly tag?: string; readonly digest?: Digest } | undefined;
@@ -59,7 +60,7 @@ export function findLowest(
     const digest = isIgnored ? (image?.digest ?? (line.entry.digest as Digest | undefined)) : runningDigest(line);
     const tag = image?.tag;
     const least = lowest?.tag;
-    if (lowest === undefined || (least !== undefined && (tag === undefined || isAbove(least, tag)))) {
+    if (lowest === undefined || (least !== undefined && (tag === undefined || compare(tag, least) < 0))) {
       lowest = { ...(tag !== undefined && { tag }), ...(digest !== undefined && { digest }) };
     }
   }

@@ -42,7 +42,7 @@ export interface PolicyObservation {
   readonly found?: { readonly tags?: TagSummary; readonly choice: Choice };
   /** Unfinished rollouts of others, by the uid of the workload they move. */
   readonly busy: ReadonlyMap<string, string>;
-  /** Whether the tag ranks above another one, both without filter and range. */
+  /** Whether a candidate ranks above a tag that runs, which is ordered without filter and range. */
   readonly isAbove: (tag: string, other: string) => boolean;
   /** Whether both digests stand for the same image on the required platforms. */
   readonly isSameImage: (candidate: Digest, running: Digest) => boolean;

@@ -256,7 +256,7 @@ export class PolicyObserver {
       return selected === undefined ? undefined : { tag: selected.tag, digest: selected.digest as Digest };
     }
     const takesBack = policy.spec.rollout.onForeignChange === 'Reassert';
-    return findLowest(lines, (tag, other) => memory.isAbove(tag, other), takesBack);
+    return findLowest(lines, (a, b) => memory.compareRunning(a, b), takesBack);
   }
 
   #busy(policy: ImagePolicy, lines: readonly LedgerLine[]): Map<string, string> {

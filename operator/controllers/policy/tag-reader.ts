@@ -16,7 +16,7 @@ import type { RepositoryView, TagSource } from '../../registry/tag-source.ts';
 import { chooseCandidate, type Choice, type TagFacts } from '../../selection/choose.ts';
 import { summarizeTags } from '../../selection/explain.ts';
 import type { Creation } from '../../selection/orders/order.ts';
-import { MatchMemo, rankTags, rankTagsInSlices, type Ranking } from '../../selection/rank.ts';
+import { compareRunningTags, MatchMemo, rankTags, rankTagsInSlices, type Ranking } from '../../selection/rank.ts';
 import type { TagRules } from '../../selection/tag-rules.ts';
 import { parseDurationMs, parseTimestampMs } from '../../time/duration.ts';
 import type { AccessResolver } from './access.ts';
@@ -49,7 +49,12 @@ export class TagMemory {
     this.canCompare = !rules.needsCreationTimes;
   }
 
-  /** Whether `tag` ranks above `other`, which is ordered without filter and range. */
+  /** Orders two tags that run, without filter and range: positive when `a` is the newer one. */
+  compareRunning(a: string, b: string): number {
+    return compareRunningTags(this.rules, a, b, this.created);
+  }
+
+  /** Whether the candidate `tag` ranks above `other`, which is ordered without filter and range. */
   isAbove(tag: string, other: string): boolean {
     return rankTags(this.rules, [tag], { current: other, created: this.created }).candidates[0]?.position === 'Above';
   }

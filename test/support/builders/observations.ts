@@ -9,7 +9,7 @@ import type { Digest } from '../../../operator/image/digest.ts';
 import type { Workload } from '../../../operator/rollout/workloads/workload.ts';
 import { chooseCandidate, type TagFacts } from '../../../operator/selection/choose.ts';
 import { summarizeTags } from '../../../operator/selection/explain.ts';
-import { rankTags } from '../../../operator/selection/rank.ts';
+import { compareRunningTags, rankTags } from '../../../operator/selection/rank.ts';
 import { compileTagRules } from '../../../operator/selection/tag-rules.ts';
 import { candidate } from './images.ts';
 import { imagePolicy } from './policies.ts';
@@ -54,7 +54,7 @@ export function observation(options: ObservationOptions = {}): PolicyObservation
   );
   const selected = policy.status?.selected;
   const lowest =
-    findLowest(lines, isAbove, policy.spec.rollout.onForeignChange === 'Reassert') ??
+    findLowest(lines, (a, b) => compareRunningTags(rules, a, b), policy.spec.rollout.onForeignChange === 'Reassert') ??
     (selected && { tag: selected.tag, digest: selected.digest as Digest });
   const found = (): PolicyObservation['found'] => {
     if (tags === undefined) return undefined;

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Creation } from '../../../operator/selection/orders/order.ts';
 import {
+  compareRunningTags,
   MatchMemo,
   MAX_EXAMINED,
   rankTags,
@@ -317,6 +318,34 @@ describe('rankTags', () => {
     const rules: TagRulesInput = { filter: '^v([0-9]*)', extract: '$1', numerical: {} };
 
     expect(reasons(rank(rules, ['v', 'v1', 'w']))).toEqual({ v: 'ExtractedEmpty', v1: 'Superseded', w: 'NotMatched' });
+  });
+});
+
+describe('compareRunningTags', () => {
+  const semver = compileTagRules({ filter: '^v', semver: { range: '1.x' } });
+
+  it.each([
+    { when: 'both are candidates', a: 'v1.1.0', b: 'v1.0.0', want: 1 },
+    { when: 'one is above the range', a: 'v2.0.0', b: 'v1.0.0', want: 1 },
+    { when: 'one is below the range', a: 'v1.0.0', b: 'v0.9.0', want: 1 },
+    { when: 'one does not match the filter', a: '1.1.0', b: 'v1.0.0', want: 1 },
+    { when: 'one has no place in the order', a: 'v1.0.0', b: 'latest', want: 1 },
+    { when: 'neither has a place in the order', a: 'latest', b: 'edge', want: 0 },
+    { when: 'they are the same', a: 'v2.0.0', b: 'v2.0.0', want: 0 },
+  ])('orders them when $when', ({ a, b, want }) => {
+    expect(Math.sign(compareRunningTags(semver, a, b))).toBe(want);
+    expect(Math.sign(compareRunningTags(semver, b, a))).toBe(want === 0 ? 0 : -want);
+  });
+
+  it('goes by creation times with newest', () => {
+    const newest = compileTagRules({ newest: {} });
+    const created = new Map<string, Creation>([
+      ['zebra', { timeMs: 1_000, digest: 'sha256:1' }],
+      ['apple', { timeMs: 2_000, digest: 'sha256:2' }],
+    ]);
+
+    expect(compareRunningTags(newest, 'apple', 'zebra', created)).toBeGreaterThan(0);
+    expect(compareRunningTags(newest, 'unknown', 'zebra', created)).toBeLessThan(0);
   });
 });
 

@@ -338,6 +338,19 @@ describe('decide', () => {
     expect(ready(decision.status)?.message).toMatch(/[a-z]{3}/);
   });
 
+  it('moves only the workloads below a candidate', () => {
+    const given = observation({
+      workloads: [
+        running('2.0.0', { name: 'high' }),
+        running('1.0.0', { name: 'low' }),
+        running('1.1.0', { name: 'there' }),
+      ],
+      tags: pushed('1.0.0', '1.1.0', '2.0.0'),
+    });
+
+    expect(decide(given).create?.spec.targets.map(({ name }) => name)).toEqual(['low']);
+  });
+
   it('names who changed the image, from what and to what', () => {
     const given = observation({
       policy: policy({}, { targets: [accepted('1.1.0')] }),
@@ -454,6 +467,26 @@ describe('decide', () => {
       });
 
       expect(decide(given).prune).toEqual([]);
+    });
+
+    it('keeps what still counts against taking a foreign change back', () => {
+      const more = { trigger: 'Reassert' } as const;
+      const reassert = (number: number, creationTimestamp: string): ImageRollout => {
+        const it = rollout(number, '1.0.0', '1.1.0', done, more);
+        return { ...it, metadata: { ...it.metadata, creationTimestamp } };
+      };
+      const given = observation({
+        policy: limited(1),
+        workloads: [running('1.4.0')],
+        tags: pushed('1.4.0'),
+        rollouts: [
+          reassert(1, '2026-01-05T10:59:59Z'),
+          reassert(2, '2026-01-05T11:00:01Z'),
+          rollout(3, '1.1.0', '1.4.0', done),
+        ],
+      });
+
+      expect(decide(given).prune).toEqual(['web-1']);
     });
 
     it('forgets a failure whose tag is no candidate any more', () => {

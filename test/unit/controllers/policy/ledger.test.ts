@@ -516,7 +516,7 @@ describe('readLedger, when the rollout that wrote an image is gone', () => {
 });
 
 describe('findLowest', () => {
-  const isAbove = (tag: string, other: string): boolean => tag > other;
+  const compare = (a: string, b: string): number => Number(a) - Number(b);
   const lines = (live: readonly string[], recorded: readonly LedgerEntry[] = []) =>
     live.flatMap((image) => readLedger([running(image)], recorded, [], () => undefined));
   const web = (tag: string): string => `ghcr.io/acme/web:${tag}`;
@@ -530,13 +530,13 @@ describe('findLowest', () => {
       want: { digest: digestOf('x') },
     },
   ])('when $when', ({ live, want }) => {
-    expect(findLowest(lines(live), isAbove, false)).toEqual(want);
+    expect(findLowest(lines(live), compare, false)).toEqual(want);
   });
 
   it('counts a foreign image, unless it is taken back', () => {
     const foreign = lines([web('9')], [entry(web('2'), { digest: digestOf('two') })]);
 
-    expect(findLowest(foreign, isAbove, false)).toEqual({ tag: '9' });
-    expect(findLowest(foreign, isAbove, true)).toEqual({ tag: '2', digest: digestOf('two') });
+    expect(findLowest(foreign, compare, false)).toEqual({ tag: '9' });
+    expect(findLowest(foreign, compare, true)).toEqual({ tag: '2', digest: digestOf('two') });
   });
 });

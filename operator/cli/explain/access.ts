@@ -4,7 +4,7 @@ import type { ImagePolicy } from '../../api/kinds.ts';
 import type { KubeObject } from '../../api/object.ts';
 import { TerminalError } from '../../errors.ts';
 import type { Repository } from '../../image/reference.ts';
-import { defineResource, qualifiedName, type Resource } from '../../kube/resource.ts';
+import { defineResource, type Resource } from '../../kube/resource.ts';
 import type { RegistryAccess } from '../../registry/credential.ts';
 import { selectCredential, type DockerConfigSecret } from '../../registry/pull-secret.ts';
 import { explainRefusal, type ClusterReader } from './cluster.ts';
@@ -47,8 +47,7 @@ export async function readAccess(
   }
   async function demand<T extends KubeObject>(resource: Resource<T>, name: string): Promise<T> {
     const object = await read(resource, name);
-    if (object === undefined)
-      throw unreadable(`there is no ${qualifiedName(resource)} ${name} in namespace ${namespace}`);
+    if (object === undefined) throw unreadable(`there is no ${resource.kind} ${name} in namespace ${namespace}`);
     return object;
   }
 

@@ -14,6 +14,8 @@ import { run, type CliResult } from '../../unit/cli/run.ts';
 
 const ROOT = join(import.meta.dirname, '../../..');
 const WEB = [{ kind: 'Deployment', name: 'web' }];
+/** Nothing listens on the discard port. */
+const CLOSED_PORT = 9;
 const LOGIN = { imagePullSecrets: [{ name: 'login' }] };
 
 let controlPlane: ControlPlane;
@@ -181,6 +183,54 @@ describe('--live', () => {
     });
     expect(tags?.tags.find(({ tag }) => tag === 'v1.1.0')?.reason).toBe('Current');
     expect(notes).toEqual([]);
+  });
+
+  it('orders by creation time where the policy does', async () => {
+    for (const [tag, day] of [
+      ['blue', 3],
+      ['green', 5],
+      ['red', 4],
+    ] as const) {
+      await registry.push('acme/colours', tag, { created: new Date(Date.UTC(2026, 0, day)) });
+    }
+    const newest = { image: `${registry.host}/acme/colours`, registry: LOGIN, tags: { newest: {} } };
+    await shop.policy('colours', newest);
+    await shop.settled('colours', 'Selected');
+
+    const { tags } = await explained('colours', '--live', '--insecure-registry');
+
+    expect(Object.fromEntries((tags?.tags ?? []).map(({ tag, reason }) => [tag, reason]))).toEqual({
+      blue: 'NotNewer',
+      green: 'Current',
+      red: 'NotNewer',
+    });
+  });
+
+  it.each([
+    {
+      when: 'nobody answers',
+      given: () => ({ image: `127.0.0.1:${CLOSED_PORT}/acme/web` }),
+      says: 'refused the connection',
+    },
+    { when: 'the login is missing', given: () => ({ image }), says: 'Listing tags of ' },
+    {
+      when: 'the pull secret does not exist',
+      given: () => ({ image, registry: { imagePullSecrets: [{ name: 'absent' }] } }),
+      says: 'there is no Secret absent in namespace shop',
+    },
+    {
+      when: 'the certificates do not exist',
+      given: () => ({ image, registry: { caBundleRef: { kind: 'ConfigMap', name: 'absent' } } }),
+      says: 'there is no ConfigMap absent in namespace shop',
+    },
+  ])('says what is wrong when $when', async ({ given, says }) => {
+    await shop.policy('broken', { ...given(), tags: { semver: { range: '1.x' } } });
+
+    const { notes } = await explained('broken', '--live', '--insecure-registry');
+    await shop.remove('imagepolicies/broken');
+
+    expect(notes).toEqual([expect.stringContaining(says)]);
+    expect(notes.join()).not.toContain(registry.password);
   });
 
   it('falls back to what the operator found, with a sentence, where it may not read the pull secret', async () => {

@@ -42,7 +42,7 @@ async function startOperatorProcess(proxy: ApiProxy, namespace: string, name: st
       ...reaching(registry),
       namespaces: [namespace],
       server: { listenAddress: '127.0.0.1', healthPort: 0, metricsPort: 0 },
-      leaderElection: { leaseName: namespace, leaseDuration: '5s', renewDeadline: '4s', retryPeriod: '1s' },
+      leaderElection: { leaseName: namespace, leaseDuration: '60s', renewDeadline: '50s', retryPeriod: '1s' },
     }),
   );
   return startProcess({

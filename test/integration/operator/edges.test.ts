@@ -473,7 +473,7 @@ beforeAll(async () => {
   await installCrds(controlPlane);
   operator = await startOperator({
     kubeconfigPath: controlPlane.kubeconfigPath,
-    config: { ...reaching(registry, guarded), leaderElection: { leaseDuration: '30s', renewDeadline: '20s' } },
+    config: reaching(registry, guarded),
   });
   for (const [index, { title, play, at }] of ALL.entries()) {
     const end = open(`edge-${index}`, at())

@@ -17,9 +17,9 @@ jest.setTimeout(120_000);
 
 const ROOT = join(import.meta.dirname, '../../..');
 const SEMVER = { semver: { range: '1.x' } };
-const WEB = [{ kind: 'Deployment', name: 'web' }];
 /** Outlasts a restart of the API server. */
 const PATIENT = { leaseDuration: '60s', renewDeadline: '50s', retryPeriod: '1s' };
+const WEB = [{ kind: 'Deployment', name: 'web' }];
 
 let controlPlane: ControlPlane;
 let registry: ScriptedRegistry;

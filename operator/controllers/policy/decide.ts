@@ -46,7 +46,7 @@ export interface Candidate {
 }
 
 export function decide(observation: PolicyObservation): PolicyDecision {
-  const { rollouts, nowMs, found } = observation;
+  const { rollouts, found } = observation;
   let contests = findContests(observation, true);
   let walked = found === undefined ? undefined : walkCandidates(observation, found.choice, contests);
   if (contests.reasserted.size > 0 && walked !== undefined && hasNothing(walked)) {
@@ -66,12 +66,29 @@ export function decide(observation: PolicyObservation): PolicyDecision {
       : undefined;
   const status = newStatus(observation, { walked, contests, create, unfinished });
   const prune = findPrunable(observation, status, walked);
+  const lookAgainMs = findNextLook(observation, status);
   return {
     status,
     ...(create !== undefined && { create }),
     prune,
-    ...(found?.choice.nextChangeTimeMs !== undefined && { lookAgainMs: found.choice.nextChangeTimeMs - nowMs }),
+    ...(lookAgainMs !== undefined && { lookAgainMs }),
   };
+}
+
+/**
+ * Where nothing runs, candidates are compared with `selected`: until a look with the new one, the registry would be asked
+ * for the digests of every candidate that was examined to find it.
+ */
+function findNextLook(
+  { lines, policy, found, nowMs }: PolicyObservation,
+  status: ImagePolicyStatus,
+): number | undefined {
+  const before = policy.status?.selected;
+  const after = status.selected;
+  const hasMoved = before?.tag !== after?.tag || before?.digest !== after?.digest;
+  if (lines.length === 0 && after !== undefined && hasMoved) return 0;
+  const nextChangeTimeMs = found?.choice.nextChangeTimeMs;
+  return nextChangeTimeMs === undefined ? undefined : nextChangeTimeMs - nowMs;
 }
 
 export interface Walked {

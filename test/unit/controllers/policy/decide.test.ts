@@ -426,6 +426,18 @@ describe('decide', () => {
     expect(findCondition(decision.status.conditions, 'ManualHold')?.reason).toBe('FieldContested');
   });
 
+  it('looks again at once when a policy without workloads has selected another image, and not after that', () => {
+    const tags = pushed('1.1.0', '1.2.0');
+
+    const first = decide(observation({ policy: policy({ targets: [] }), tags }));
+    const second = decide(observation({ policy: policy({ targets: [] }, first.status), tags }));
+
+    expect(first.status.selected?.tag).toBe('1.2.0');
+    expect(first.lookAgainMs).toBe(0);
+    expect(second.status.selected).toEqual(first.status.selected);
+    expect(second.lookAgainMs).toBeUndefined();
+  });
+
   it('numbers a rollout above every one that has the name, whoever it belonged to', () => {
     const given = observation({ workloads: [running('1.0.0')], tags: pushed('1.1.0'), more: { highestNumber: 7 } });
 

@@ -164,7 +164,7 @@ function formatLastRollouts(explanation: Explanation): string[] {
   ]);
 }
 
-/** `1.2.3@0123456789ab` */
+/** `1.2.3 (0123456789ab)` */
 function nameImage(tag: string | null, digest: string | null): string {
   const short = digest === null ? 'digest unknown' : shortDigest(digest);
   return tag === null ? short : `${tag} (${short})`;

@@ -83,7 +83,10 @@ export interface TagAnswer {
 const MAX_ROUNDS = 8;
 /** Rejections that rest on what the registry says about the tag now. */
 const IN_USE_ALTHOUGH_REJECTED = new Set(['PlatformMissing', 'NotAnImage', 'TagGone']);
-/** Lists longer than this remember what the expressions made of each tag. */
+/**
+ * Only longer lists are remembered, what the expressions made of each tag and the ranking: a shorter one is ranked again in
+ * less than a millisecond, and a ranking that is kept keeps all its tags in memory.
+ */
 const MEMO_FROM_TAGS = 2_000;
 /** Problems that another login or certificate may solve: they are looked up again at every try. */
 const ACCESS_CODES = new Set([
@@ -252,7 +255,7 @@ export class TagReader {
       await this.#creationTimes.learn(question.repository, access, ranking.uninspected, question.signal);
       ranking = await rank();
     }
-    memory.ranking = { key, ranking };
+    memory.ranking = tags.length > MEMO_FROM_TAGS ? { key, ranking } : undefined;
     return ranking;
   }
 

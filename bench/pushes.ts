@@ -25,6 +25,8 @@ export interface PushCost {
   readonly registryRequests: number;
   /** Per push, until the rollout has succeeded. */
   readonly writes: number;
+  /** The same by verb and resource, `patch deployments`, most first. */
+  readonly writesByTarget: readonly (readonly [target: string, writes: number])[];
 }
 
 export interface PushOptions {
@@ -53,7 +55,7 @@ export async function measurePushes(world: World, options: PushOptions): Promise
   );
   for (let index = 0; index < count; index += 1) await world.becomeHealthy(appName(index));
   await world.untilQuiet(3_000);
-  const writes = (await since()).filter((event) => isWrite(event) && event.objectRef?.resource !== 'events').length;
+  const writes = (await since()).filter((event) => isWrite(event) && event.objectRef?.resource !== 'events');
 
   const counts = countsBetween(before, await world.counts());
   const usual = countOf(counts, 'list').requests + countOf(counts, 'list').requests;
@@ -81,8 +83,19 @@ export async function measurePushes(world: World, options: PushOptions): Promise
     decisionExcess: spreadOf(samples.map(({ decisionExcess }) => decisionExcess)),
     patchedExcess: spreadOf(samples.map(({ patchedExcess }) => patchedExcess)),
     registryRequests: Math.max(0, totalOf(counts).requests - usual) / count,
-    writes: writes / count,
+    writes: writes.length / count,
+    writesByTarget: tally(writes.map(targetOf)).map(([target, total]) => [target, total / count]),
   };
+}
+
+function targetOf({ verb, objectRef }: AuditEvent): string {
+  return [verb, [objectRef?.resource, objectRef?.subresource].filter(Boolean).join('/')].join(' ');
+}
+
+function tally(words: readonly string[]): [word: string, count: number][] {
+  const counts = new Map<string, number>();
+  for (const word of words) counts.set(word, (counts.get(word) ?? 0) + 1);
+  return [...counts].sort((a, b) => b[1] - a[1]);
 }
 
 function patchesOf(events: readonly AuditEvent[]): Map<string, number> {

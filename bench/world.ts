@@ -2,7 +2,7 @@
 // and the operator as it ships, each a process of its own. Nothing runs pods: who changes a Deployment's status is us.
 
 import { existsSync, globSync, readFileSync, statSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import YAML from 'yaml';
@@ -45,6 +45,9 @@ export class World implements AsyncDisposable {
   readonly #registryUrl: string;
   readonly #metricsUrl: string;
   readonly #parts: readonly { stop(): Promise<void> }[];
+
+  readonly #audit: AuditEvent[] = [];
+  #auditRead = 0;
 
   private constructor(
     controlPlane: ControlPlane,
@@ -202,9 +205,25 @@ export class World implements AsyncDisposable {
     await this.#askRegistry(`mode?${query.join('&')}`);
   }
 
-  /** Every request of the operator that has been answered so far. */
-  requests(): Promise<readonly AuditEvent[]> {
-    return this.controlPlane.auditEvents();
+  /** Every request of the operator that has been answered so far. Reads only what is new: the log grows long. */
+  async requests(): Promise<readonly AuditEvent[]> {
+    const path = this.controlPlane.auditLogPath ?? '';
+    const file = await open(path);
+    try {
+      const { size } = await file.stat();
+      const { buffer, bytesRead } = await file.read(Buffer.alloc(size - this.#auditRead), {
+        position: this.#auditRead,
+      });
+      // The last line may still be being written.
+      const complete = buffer.subarray(0, buffer.subarray(0, bytesRead).lastIndexOf('\n') + 1);
+      this.#auditRead += complete.length;
+      for (const line of complete.toString('utf8').split('\n')) {
+        if (line !== '') this.#audit.push(JSON.parse(line) as AuditEvent);
+      }
+    } finally {
+      await file.close();
+    }
+    return this.#audit;
   }
 
   async #metrics(): Promise<string> {

@@ -1,6 +1,11 @@
 // Measures what the operator costs and how soon it acts, against a real API server and a counting registry, and compares
-// that with the targets. `--quick` (the default) takes at most five minutes, `--full` about half an hour; `--json FILE`, or
-// `-` for standard output, also writes everything measured. Exit code 1 when a count misses its target; times never fail.
+// that with the targets. Exit code 1 when a count misses its target; times never fail.
+//   --quick          the default: about five minutes
+//   --full           longer windows, more pushes, and the variants: about forty minutes
+//   --variants       also idle cycles with tokens, with ETags and without compression
+//   --repositories N another number than 1,000
+//   --json FILE      also write all figures; - for standard output
+//   --cpu-prof DIR   profile the operator
 
 import { writeFile } from 'node:fs/promises';
 import { cpus, loadavg } from 'node:os';
@@ -59,6 +64,7 @@ const { values: options } = parseArgs({
     quick: { type: 'boolean', default: false },
     full: { type: 'boolean', default: false },
     json: { type: 'string' },
+    variants: { type: 'boolean', default: false },
     repositories: { type: 'string' },
     'cpu-prof': { type: 'string' },
   },
@@ -66,6 +72,7 @@ const { values: options } = parseArgs({
 
 const plan: Plan = {
   ...(options.full ? FULL : QUICK),
+  ...(options.variants && { hasVariants: true }),
   ...(options.repositories !== undefined && { repositories: Number(options.repositories) }),
 };
 

@@ -11,7 +11,7 @@ import { isFinished } from '../rollout/state-machine.ts';
 import type { Workload } from '../rollout/workloads/workload.ts';
 import { POLICIES_BY_TARGET, ROLLOUTS_BY_POLICY } from './policy/observe.ts';
 import type { CachedPolicy } from './policy/projection.ts';
-import { targetIndexKeys } from './policy/targets.ts';
+import { reachesWorkload, targetIndexKeys } from './policy/targets.ts';
 import { ROLLOUTS_BY_TARGET } from './rollout/reconciler.ts';
 
 /** What the API server reports first on a start; live changes go before it. */
@@ -76,11 +76,23 @@ export function wire(wiring: Wiring): void {
     }
   });
 
+  /** Of the policies with a selector, only those that match the workload as it is or as it was. */
+  const wakePoliciesFor = ({ object, previous }: CacheEvent<Workload>): void => {
+    const { namespace, name } = object.metadata;
+    for (const policy of policies.cache.byIndex(POLICIES_BY_TARGET, `${namespace}/${object.kind}/${name}`)) {
+      policyController.enqueue(keyOf(policy));
+    }
+    for (const policy of policies.cache.byIndex(POLICIES_BY_TARGET, `${namespace}/${object.kind}/*`)) {
+      const reaches = reachesWorkload(policy, object) || (previous !== undefined && reachesWorkload(policy, previous));
+      if (reaches) policyController.enqueue(keyOf(policy));
+    }
+  };
+
   for (const informer of Object.values(workloads)) {
     informer.onEvent((event) => {
       if (event.initial || !isRelevant(event)) return;
       const { object } = event;
-      wakePoliciesOf(object.metadata.namespace, object.kind, object.metadata.name);
+      wakePoliciesFor(event);
       for (const rollout of rollouts.cache.byIndex(ROLLOUTS_BY_TARGET, object.metadata.uid)) {
         if (!isFinished(rollout.status)) rolloutController.enqueue(keyOf(rollout), URGENT);
       }

@@ -44,6 +44,8 @@ export const ADVICE: Readonly<Record<string, string>> = {
   TooManyTargets: 'Narrow the selectors, or split the policy.',
 
   // About the login.
+  AccessForbidden: "Give the operator's service account the right that the message names; the chart does by default.",
+  RunningImageUnknown: 'Push the running tag again, or pin the workload to a digest, so that its age is known.',
   PullSecretNotFound:
     'Create the Secret, or correct registry.imagePullSecrets; it is looked for again within a minute.',
   InvalidPullSecret: 'Write the Secret again with kubectl create secret docker-registry.',

@@ -134,13 +134,22 @@ function isNews({ policy, lines }: PolicyObservation, eligible: EligibleTag): bo
 
 function findMoves(observation: PolicyObservation, eligible: EligibleTag, contests: Contests): Move[] {
   return observation.lines.flatMap((line): Move[] => {
-    if (line.standing === 'moving') return [];
+    if (line.standing === 'moving' || isGone(observation, line)) return [];
     if (contests.reasserted.has(line)) {
       return line.target.image?.digest === eligible.digest ? [] : [{ line, trigger: 'Reassert' }];
     }
     const trigger = moveTrigger(observation, line, eligible);
     return trigger === undefined ? [] : [{ line, trigger }];
   });
+}
+
+/** A rollout found the workload gone, and the cache does not know yet. A uid never comes back. */
+function isGone({ rollouts }: PolicyObservation, { target }: LedgerLine): boolean {
+  return rollouts.some(({ spec, status }) =>
+    spec.targets.some(
+      ({ uid }, index) => uid === target.workload.metadata.uid && status?.targets?.[index]?.state === 'Gone',
+    ),
+  );
 }
 
 /** Why this container would move to the candidate; undefined when it should stay. */
@@ -154,7 +163,9 @@ function moveTrigger(
   if (digest !== undefined && (digest === eligible.digest || observation.isSameImage(eligible.digest, digest)))
     return undefined;
   if (tag === eligible.tag) return observation.followsDigest && digest !== undefined ? 'NewDigest' : undefined;
-  const isUpgrade = tag === undefined || eligible.position === 'Below' || observation.isAbove(eligible.tag, tag);
+  // Only the tag that is gone may be left for a lower one; other targets run tags of their own.
+  const isDowngrade = eligible.position === 'Below' && tag === observation.lowest?.tag;
+  const isUpgrade = tag === undefined || isDowngrade || observation.isAbove(eligible.tag, tag);
   if (!isUpgrade) return undefined;
   return observation.policy.status?.selected?.digest === eligible.digest ? 'NewTarget' : 'NewTag';
 }

@@ -17,7 +17,8 @@ import { toWorkload, type Workload } from '../../rollout/workloads/workload.ts';
 import { compileTagRules } from '../../selection/tag-rules.ts';
 import type { Clock } from '../../time/clock.ts';
 import { pods, workloadResources } from '../resources.ts';
-import { findLowest, readLedger, rolloutNumber, type LedgerLine } from './ledger.ts';
+import type { RunningTag } from './creation-times.ts';
+import { findLowest, readLedger, rolloutNumber, type LedgerLine, runningDigest } from './ledger.ts';
 import type { PolicyObservation, Problem } from './observation.ts';
 import { digestOfPods } from './pod-digests.ts';
 import type { CachedPolicy } from './projection.ts';
@@ -47,6 +48,7 @@ interface Context {
 }
 
 interface Kept {
+  readonly uid: string;
   readonly generation: number;
   readonly memory: TagMemory;
 }
@@ -100,7 +102,15 @@ export class PolicyObserver {
       isAbove: (tag: string, other: string) => memory.isAbove(tag, other),
       followsDigest: memory.rules.followsDigest,
     };
-    const answer = await this.#deps.tags.read({ policy, repository, memory, lowest, nowMs, signal: context.signal });
+    const answer = await this.#deps.tags.read({
+      policy,
+      repository,
+      memory,
+      lowest,
+      running: runningTags(lines),
+      nowMs,
+      signal: context.signal,
+    });
     return {
       observation: {
         ...base,
@@ -135,13 +145,13 @@ export class PolicyObserver {
   #compile(policy: CachedPolicy): TagMemory | Problem {
     if (policy.specProblem !== undefined) return { code: 'InvalidSpec', message: policy.specProblem, stalls: true };
     const key = formatKey(keyOf(policy));
-    const generation = policy.metadata.generation ?? 0;
+    const { uid, generation = 0 } = policy.metadata;
     const kept = this.#kept.get(key);
-    if (kept?.generation === generation) return kept.memory;
+    if (kept?.uid === uid && kept.generation === generation) return kept.memory;
     try {
       parseRepository(policy.spec.image);
       const memory = new TagMemory(compileTagRules(policy.spec.tags));
-      this.#kept.set(key, { generation, memory });
+      this.#kept.set(key, { uid, generation, memory });
       return memory;
     } catch (error) {
       if (!(error instanceof TerminalError)) throw error;
@@ -210,7 +220,7 @@ export class PolicyObserver {
         limit: 500,
         signal,
       });
-      const digest = digestOfPods(items, container.name);
+      const digest = digestOfPods(items, container.name, container.image);
       if (digest !== undefined) digests.set(`${uid}/${container.name}`, digest);
     }
     const selected = policy.status?.selected;
@@ -270,4 +280,12 @@ export class PolicyObserver {
     }
     return busy;
   }
+}
+
+function runningTags(lines: readonly LedgerLine[]): RunningTag[] {
+  return lines.flatMap((line) => {
+    const tag = line.target.image?.tag;
+    const digest = runningDigest(line);
+    return tag === undefined ? [] : [{ tag, ...(digest !== undefined && { digest }) }];
+  });
 }

@@ -4,13 +4,19 @@ import { parseDigest, type Digest } from '../../image/digest.ts';
 import type { Pod } from '../resources.ts';
 
 /**
- * The one digest that every pod's container reports, or undefined while there is no pod, one has not started the
- * container, or they differ.
+ * The one digest that every pod's container reports for this image, or undefined while there is no pod, one has not
+ * started the container or has another image, or they differ.
  */
-export function digestOfPods(pods: readonly Pod[], container: string): Digest | undefined {
+export function digestOfPods(pods: readonly Pod[], container: string, image: string): Digest | undefined {
   let agreed: Digest | undefined;
-  for (const { status } of pods) {
-    if (status?.phase === 'Succeeded' || status?.phase === 'Failed') continue;
+  for (const { metadata, spec, status } of pods) {
+    if (metadata.deletionTimestamp !== undefined || status?.phase === 'Succeeded' || status?.phase === 'Failed')
+      continue;
+    const wanted = [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])].find(
+      ({ name }) => name === container,
+    );
+    // A pod of an earlier template says nothing about this one.
+    if (wanted?.image !== image) return undefined;
     const reported = [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])].find(
       ({ name }) => name === container,
     );

@@ -101,11 +101,15 @@ function describeCandidate(
   };
 }
 
-function describeSelected({ policy }: PolicyObservation, { walked, contests }: Outcome): ImagePolicyStatus['selected'] {
+function describeSelected(
+  { policy, lines }: PolicyObservation,
+  { walked, contests, unfinished }: Outcome,
+): ImagePolicyStatus['selected'] {
+  // What is on its way was selected before it left, and moves nothing now: that opens no gate.
+  if (unfinished !== undefined) return policy.status?.selected;
   const chosen = walked?.chosen;
-  const isOpen =
-    chosen !== undefined &&
-    (chosen.gates.answer === 'Open' || (chosen.moves.length === 0 && contests.holds.length === 0));
+  const isRunning = lines.length > 0 && chosen?.moves.length === 0 && contests.holds.length === 0;
+  const isOpen = chosen !== undefined && (chosen.gates.answer === 'Open' || isRunning);
   return isOpen ? { tag: chosen.eligible.tag, digest: chosen.eligible.digest } : policy.status?.selected;
 }
 

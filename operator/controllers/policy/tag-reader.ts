@@ -10,6 +10,7 @@ import type { Digest } from '../../image/digest.ts';
 import type { Platform } from '../../image/platform.ts';
 import type { Repository } from '../../image/reference.ts';
 import { isTag, type Tag } from '../../image/tag.ts';
+import { KubeError } from '../../kube/kube-error.ts';
 import { formatKey, keyOf } from '../../kube/resource.ts';
 import type { RegistryAccess, RegistryClient } from '../../registry/client.ts';
 import type { RepositoryView, TagSource } from '../../registry/tag-source.ts';
@@ -20,7 +21,7 @@ import { compareRunningTags, MatchMemo, rankTags, rankTagsInSlices, type Ranking
 import type { TagRules } from '../../selection/tag-rules.ts';
 import { parseDurationMs, parseTimestampMs } from '../../time/duration.ts';
 import type { AccessResolver } from './access.ts';
-import { CreationTimes } from './creation-times.ts';
+import { CreationTimes, type RunningTag } from './creation-times.ts';
 import type { PolicyObservation, Problem, TagSummary } from './observation.ts';
 
 export interface TagReaderDeps {
@@ -66,6 +67,8 @@ export interface TagQuestion {
   readonly memory: TagMemory;
   /** What runs, for the candidates to be compared with. */
   readonly lowest: PolicyObservation['lowest'];
+  /** Every tag that runs. */
+  readonly running: readonly RunningTag[];
   readonly nowMs: number;
   readonly signal: AbortSignal;
 }
@@ -98,6 +101,9 @@ const ACCESS_CODES = new Set([
 ]);
 const ACCESS_RETRY_MS = 60_000;
 const NEXT_INSPECTIONS_MS = 1_000;
+/** A worker waits this long for one image: registries that trickle must not hold up the policies of others. */
+const INSPECTION_MS = 5_000;
+const TOO_SLOW = `the registry did not send the manifest within ${INSPECTION_MS / 1_000} s`;
 const UNKNOWN: TagAnswer = { isSameImage: () => false };
 
 export class TagReader {
@@ -181,6 +187,9 @@ export class TagReader {
     try {
       return await this.#deps.access.resolve(policy, repository, signal);
     } catch (error) {
+      if (error instanceof KubeError && error.isForbidden) {
+        return { code: 'AccessForbidden', message: error.message, stalls: false };
+      }
       if (!(error instanceof TerminalError)) throw error;
       // Whoever repairs it should not have to wait until what was read is old.
       this.#deps.access.forget(policy.metadata.namespace ?? '');
@@ -230,7 +239,7 @@ export class TagReader {
     const { policy, memory, lowest } = question;
     noteMissing(memory, view, lowest?.tag);
     const created = memory.rules.needsCreationTimes
-      ? this.#creationTimes.of(question.repository, access, tags)
+      ? this.#creationTimes.of(question.repository, access, tags, question.running)
       : undefined;
     memory.created = created;
     if (created !== undefined) this.#forgetMoved(question, access, view);
@@ -251,8 +260,10 @@ export class TagReader {
       }
     };
     let ranking = await rank();
-    if (ranking.uninspected.length > 0) {
-      await this.#creationTimes.learn(question.repository, access, ranking.uninspected, question.signal);
+    const isRunningUnknown = created !== undefined && question.running.some(({ tag }) => !created.has(tag));
+    if (ranking.uninspected.length > 0 || isRunningUnknown) {
+      const { repository, running, signal } = question;
+      await this.#creationTimes.learn(repository, access, ranking.uninspected, running, signal);
       ranking = await rank();
     }
     memory.ranking = tags.length > MEMO_FROM_TAGS ? { key, ranking } : undefined;
@@ -326,14 +337,19 @@ class FactReader {
     const { repository, access, registry, signal } = this.#options;
     for (const digest of digests) {
       if (this.#platforms.has(digest)) continue;
+      const deadline = AbortSignal.timeout(INSPECTION_MS);
       try {
-        const { platforms } = await registry.inspect(repository, digest, access, signal, { withCreated: false });
+        const either = AbortSignal.any([signal, deadline]);
+        const { platforms } = await registry.inspect(repository, digest, access, either, { withCreated: false });
         this.#platforms.set(digest, {
           platforms: platforms.map(({ platform }) => platform),
           digests: platforms.map((entry) => entry.digest),
         });
       } catch (error) {
-        this.#failures.set(digest, toProblem(error, signal).message);
+        const isLate = deadline.aborted && !signal.aborted;
+        this.#failures.set(digest, isLate ? TOO_SLOW : toProblem(error, signal).message);
+        // The next one would only keep others waiting as well.
+        if (isLate) return;
       }
     }
   }

@@ -69,6 +69,11 @@ function wantsContainer(target: TargetSpec, container: WorkloadContainer, reposi
   return image !== undefined && isSameRepository(image.repository, repository);
 }
 
+/** Whether one of the policy's targets is this workload. */
+export function reachesWorkload(policy: ImagePolicy, workload: Workload): boolean {
+  return policy.spec.targets.some((target) => matchesTarget(target, workload));
+}
+
 /** Named containers of another repository are not taken over; one that had an image of this repository stays a target. */
 function isMovable(
   target: TargetSpec,
@@ -83,15 +88,15 @@ function isMovable(
 
 /** Whether the policy would move this container. */
 export function claimsContainer(policy: ImagePolicy, workload: Workload, container: WorkloadContainer): boolean {
+  const targets = policy.spec.targets.filter((target) => matchesTarget(target, workload));
+  if (targets.length === 0) return false;
   let repository: Repository;
   try {
     repository = parseRepository(policy.spec.image);
   } catch {
     return false;
   }
-  return policy.spec.targets.some(
-    (target) => matchesTarget(target, workload) && wantsContainer(target, container, repository),
-  );
+  return targets.some((target) => wantsContainer(target, container, repository));
 }
 
 /**
@@ -152,7 +157,10 @@ export function resolveTargets(
 }
 
 function findWorkloads(target: TargetSpec, lookup: WorkloadLookup): readonly Workload[] {
-  if (target.name === undefined) return lookup.byLabels(target.kind, target.selector?.matchLabels ?? {});
+  if (target.name === undefined) {
+    const workloads = lookup.byLabels(target.kind, target.selector?.matchLabels ?? {});
+    return workloads.toSorted((a, b) => compare(a.metadata.name, b.metadata.name));
+  }
   const workload = lookup.byName(target.kind, target.name);
   return workload === undefined ? [] : [workload];
 }

@@ -14,7 +14,13 @@ import type { Cache } from '../../kube/informer.ts';
 import { KubeError } from '../../kube/kube-error.ts';
 import { keyOf, type ObjectKey } from '../../kube/resource.ts';
 import { describePodTrouble } from '../../rollout/pod-trouble.ts';
-import { isFinished, nextStep, type ObservedTarget, type RolloutObservation } from '../../rollout/state-machine.ts';
+import {
+  compareImages,
+  isFinished,
+  nextStep,
+  type ObservedTarget,
+  type RolloutObservation,
+} from '../../rollout/state-machine.ts';
 import { workloadTypes } from '../../rollout/workloads/index.ts';
 import { imagePatch, releasePatch } from '../../rollout/workloads/patch.ts';
 import { toWorkload, type Workload } from '../../rollout/workloads/workload.ts';
@@ -150,7 +156,10 @@ export class RolloutReconciler {
   async #readLive(rollout: ImageRollout, index: number, signal: AbortSignal): Promise<Workload | undefined> {
     const target = targetAt(rollout, index);
     const raw = await this.#deps.client.get(workloadResources[target.kind], targetKey(rollout, index), { signal });
-    return raw === undefined ? undefined : toWorkload(workloadTypes[target.kind], raw);
+    if (raw === undefined) return undefined;
+    // Whoever decides from the cache must not decide on less than is known here.
+    this.#deps.workloads[target.kind].applyWrite(raw);
+    return toWorkload(workloadTypes[target.kind], raw);
   }
 
   /** Best effort: a message is no reason to fail. */
@@ -204,8 +213,22 @@ export class RolloutReconciler {
         log.warn('Writing the image was refused', { err: error });
         return { live, writeProblem: error.message.slice(0, 1024) };
       }
+      // A broken admission webhook answers like this, and may do so for ever: that must reach the deadline too.
+      if (error.status >= 500) return this.#afterServerError(rollout, index, error, signal);
       throw error;
     }
+  }
+
+  async #afterServerError(
+    rollout: ImageRollout,
+    index: number,
+    error: KubeError,
+    signal: AbortSignal,
+  ): Promise<ObservedTarget> {
+    const live = await this.#readLive(rollout, index, signal);
+    if (live === undefined) return {};
+    const isUnwritten = compareImages(targetAt(rollout, index), live) === 'before';
+    return { live, ...(isUnwritten && { writeProblem: error.message.slice(0, 1024) }) };
   }
 
   /** Another rollout's annotation counts only while that rollout exists and is unfinished. */

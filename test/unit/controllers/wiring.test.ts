@@ -124,13 +124,20 @@ describe('wire', () => {
     );
     expect(wired.woken).toHaveLength(4);
 
-    wired.deployment();
+    const labels = { tier: 'front' };
+    wired.deployment({ labels });
     expect(wired.woken).toEqual(['policy named', 'policy selecting']);
+
+    wired.deployment({ name: 'api', labels });
+    expect(wired.woken).toEqual(['policy selecting']);
 
     wired.deployment({ name: 'api' });
     expect(wired.woken).toEqual(['policy selecting']);
 
-    wired.deployment({}, 'DELETED');
+    wired.deployment({ name: 'api', containers: { web: 'ghcr.io/acme/web:2' } });
+    expect(wired.woken).toEqual([]);
+
+    wired.deployment({ labels }, 'DELETED');
     expect(wired.woken).toEqual(['policy named', 'policy selecting']);
   });
 

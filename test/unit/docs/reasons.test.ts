@@ -49,6 +49,12 @@ const READY_REASONS: Readonly<Record<string, readonly string[]>> = {
   'operator/controllers/policy/observe.ts': except(
     [...read('operator/controllers/policy/observe.ts').matchAll(/code: '(\w+)'/g)].map(([, code = '']) => code),
   ),
+  'operator/controllers/policy/tag-reader.ts': except(
+    [...read('operator/controllers/policy/tag-reader.ts').matchAll(/code: '(\w+)'/g)].map(([, code = '']) => code),
+  ),
+  'operator/controllers/policy/creation-times.ts': except(
+    [...read('operator/controllers/policy/creation-times.ts').matchAll(/code: '(\w+)'/g)].map(([, code = '']) => code),
+  ),
   'operator/selection/tag-rules-input.ts': except(
     [...read('operator/selection/tag-rules-input.ts').matchAll(/^ {2}\| '(\w+)'/gm)].map(([, code = '']) => code),
   ),

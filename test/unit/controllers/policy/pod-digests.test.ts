@@ -3,6 +3,7 @@ import { digestOfPods } from '../../../../operator/controllers/policy/pod-digest
 import type { ContainerStatus, Pod } from '../../../../operator/controllers/resources.ts';
 import { digestOf } from '../../../support/builders/images.ts';
 
+const IMAGE = 'ghcr.io/acme/web:1.0.0';
 const OLD = digestOf('old');
 const NEW = digestOf('new');
 
@@ -12,6 +13,7 @@ function pod(imageId: string | undefined, more: Partial<NonNullable<Pod['status'
     apiVersion: 'v1',
     kind: 'Pod',
     metadata: { name: 'web-1', uid: 'uid', resourceVersion: '1' },
+    spec: { containers: [{ name: 'web', image: IMAGE }] },
     status: { phase: 'Running', containerStatuses: [{ name: 'proxy', imageID: `envoy@${OLD}` }, status], ...more },
   };
 }
@@ -34,6 +36,11 @@ describe('digestOfPods', () => {
       pods: [at(NEW), pod(`a@${OLD}`, { phase: 'Failed' }), pod('', { phase: 'Succeeded' })],
       want: NEW,
     },
+    {
+      when: 'one is of an earlier template',
+      pods: [at(NEW), { ...at(NEW), spec: { containers: [{ name: 'web', image: 'ghcr.io/acme/web:0.9.0' }] } }],
+      want: undefined,
+    },
     { when: 'only the digest of the config is known', pods: [pod(NEW)], want: undefined },
     { when: 'the old scheme of Docker is used', pods: [pod(`docker-pullable://ghcr.io/acme/web@${NEW}`)], want: NEW },
     {
@@ -42,6 +49,6 @@ describe('digestOfPods', () => {
       want: NEW,
     },
   ])('when $when', ({ pods, want }) => {
-    expect(digestOfPods(pods, 'web')).toBe(want);
+    expect(digestOfPods(pods, 'web', IMAGE)).toBe(want);
   });
 });

@@ -92,6 +92,15 @@ class Repository {
     return sighting;
   }
 
+  /** Another build of the branch in place of one: whoever knows the list has to read it once more. */
+  touch(): void {
+    const oldest = [...this.#tags].find((name) => name.startsWith('main-'));
+    if (oldest === undefined) return;
+    this.#tags.delete(oldest);
+    this.#tags.add(`${oldest}-again`);
+    this.prepareList();
+  }
+
   /** The digest of a tag; images come into being when first asked for. */
   resolve(tag: string, { isNew = false } = {}): string | undefined {
     if (!isNew && !this.#tags.has(tag)) return undefined;
@@ -220,6 +229,8 @@ class CountingRegistry {
         const value = url.searchParams.get(name);
         if (value !== null) this.#mode[name] = value === 'true';
       }
+      // Real registries do not begin to send ETags between two reads of one list.
+      if (this.#mode.etag) for (const repository of this.#repositories.values()) repository.touch();
       return answer(200, this.#mode);
     }
     const repository = this.#repositories.get(url.searchParams.get('repository') ?? '');

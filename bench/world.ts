@@ -37,6 +37,8 @@ export interface WorldOptions {
   readonly tags: number;
   /** The operator writes a CPU profile into this directory when it ends. */
   readonly profileDirectory?: string;
+  /** For the operator's Node, in addition to those of the Dockerfile. */
+  readonly nodeFlags?: readonly string[];
 }
 
 export class World implements AsyncDisposable {
@@ -63,7 +65,7 @@ export class World implements AsyncDisposable {
     this.#parts = parts;
   }
 
-  static async start({ repositories, tags, profileDirectory }: WorldOptions): Promise<World> {
+  static async start({ repositories, tags, profileDirectory, nodeFlags = [] }: WorldOptions): Promise<World> {
     const directory = await mkdtemp(join(tmpdir(), 'slipway-bench-'));
     const parts: { stop(): Promise<void> }[] = [{ stop: () => rm(directory, { recursive: true, force: true }) }];
     try {
@@ -95,6 +97,7 @@ export class World implements AsyncDisposable {
         command: process.execPath,
         args: [
           ...NODE_FLAGS,
+          ...nodeFlags,
           ...(profileDirectory === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDirectory}`]),
           BUNDLE,
           `--config=${configPath}`,

@@ -1,10 +1,10 @@
 // Bundles the two programs: the operator (dist/operator.mjs) and the command line (dist/slipway.mjs). One minified file
 // each starts three times faster and takes a third of the memory of the packages they are made of.
-// Options: --version and --revision, by default those of package.json and git; --outdir instead of dist, emptied first.
+// Options: --version and --revision, by default those of package.json and git.
 
 import { execFileSync } from 'node:child_process';
 import { chmod, readFile, rm, stat } from 'node:fs/promises';
-import { isAbsolute, join, relative } from 'node:path';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
 
@@ -15,13 +15,12 @@ const { values: options } = parseArgs({
   options: {
     version: { type: 'string', default: process.env.VERSION || manifest.version },
     revision: { type: 'string', default: process.env.REVISION || gitRevision() },
-    outdir: { type: 'string', default: 'dist' },
   },
 });
 
 const PROGRAMS = [
-  { entry: 'operator/main.ts', file: 'operator.mjs' },
-  { entry: 'operator/cli.ts', file: 'slipway.mjs' },
+  { entry: 'operator/main.ts', file: 'dist/operator.mjs' },
+  { entry: 'operator/cli.ts', file: 'dist/slipway.mjs' },
 ];
 
 // Packages written in CommonJS ask for these, and an ES module does not have them.
@@ -61,14 +60,12 @@ function gitRevision() {
   }
 }
 
-const outdir = isAbsolute(options.outdir) ? options.outdir : join(root, options.outdir);
-await rm(outdir, { recursive: true, force: true });
+await rm(join(root, 'dist'), { recursive: true, force: true });
 for (const { entry, file } of PROGRAMS) {
-  const path = join(outdir, file);
   await build({
     absWorkingDir: root,
     entryPoints: [entry],
-    outfile: path,
+    outfile: file,
     bundle: true,
     platform: 'node',
     target: 'node24',
@@ -89,9 +86,7 @@ for (const { entry, file } of PROGRAMS) {
     },
     banner: { js: `#!/usr/bin/env node\n${COMMONJS_NAMES}` },
   });
-  await chmod(path, 0o755);
-  const { size } = await stat(path);
-  console.log(
-    `${relative(root, path)}  ${(size / 1_048_576).toFixed(1)} MiB  ${options.version} (${options.revision})`,
-  );
+  await chmod(join(root, file), 0o755);
+  const { size } = await stat(join(root, file));
+  console.log(`${file}  ${(size / 1_048_576).toFixed(1)} MiB  ${options.version} (${options.revision})`);
 }

@@ -77,7 +77,7 @@ async function play({ act, keep, place: where }: DemoOptions, narrator: Narrator
     for (const line of farewell) narrator.say(line);
     return exitCode;
   }
-  narrator.progress('Cleaning up ...');
+  if (world !== undefined) narrator.progress('Cleaning up ...');
   await cleanup.disposeAsync();
   return exitCode;
 }

@@ -78,7 +78,7 @@ async function ownPlace({ narrator, keep, cleanup }: PlaceOptions): Promise<Plac
   narrator.shown(
     'a real Kubernetes runs (etcd, API server, controllers, scheduler, kube-proxy, kubelet, containerd, DNS), with a registry that wants a login',
   );
-  const bin = await installPrograms(join(cluster.directory, 'demo'), tools);
+  const bin = await installPrograms(join(cluster.directory, 'bin'), tools);
   return {
     namespace: 'shop',
     registry: new DemoRegistry(addressOf(cluster)),
@@ -108,7 +108,7 @@ async function currentPlace(where: CurrentCluster, { narrator, cleanup }: PlaceO
     await mustRun([helm, 'uninstall', 'slipway', '--namespace', SYSTEM_NAMESPACE, '--ignore-not-found', '--wait']);
     await mustRun([kubectl, 'delete', 'namespace', SYSTEM_NAMESPACE, '--ignore-not-found']);
   });
-  const bin = await installPrograms(directory, tools);
+  const bin = await installPrograms(join(directory, 'bin'), tools);
   narrator.shown('the cluster that kubectl points at is there, and has no Slipway yet');
   return {
     namespace,
@@ -147,13 +147,11 @@ async function expectNoSlipway(kubectl: string): Promise<void> {
   }
 }
 
-/** `kubectl slipway` is the bundled command line under the name that kubectl looks for. Returns the folder for PATH. */
-async function installPrograms(directory: string, { kubectl, helm }: Pick<Place, 'kubectl' | 'helm'>): Promise<string> {
-  const bundles = join(directory, 'bundles');
-  const bin = join(directory, 'bin');
-  await mustRun([process.execPath, join(ROOT, 'esbuild.mjs'), `--outdir=${bundles}`]);
+/** `kubectl slipway` is the command line under the name that kubectl looks for. Returns the folder for PATH. */
+async function installPrograms(bin: string, { kubectl, helm }: Pick<Place, 'kubectl' | 'helm'>): Promise<string> {
   await mkdir(bin, { recursive: true });
-  const script = `#!/bin/sh\nexec '${process.execPath}' '${join(bundles, 'slipway.mjs')}' "$@"\n`;
+  // From its source: bundling it takes longer than all calls of the demo together.
+  const script = `#!/bin/sh\nexec '${process.execPath}' '${join(ROOT, 'operator/cli.ts')}' "$@"\n`;
   await writeFile(join(bin, 'kubectl-slipway'), script, { mode: 0o755 });
   await Promise.all([
     symlink('kubectl-slipway', join(bin, 'slipway')),

@@ -7,7 +7,7 @@ import { MAX_REJECTED_EXAMPLES } from '../../api/image-policy.ts';
 import type { ImageRollout } from '../../api/kinds.ts';
 import { shortDigest } from '../../image/digest.ts';
 import { isFinished } from '../../rollout/state-machine.ts';
-import type { Choice } from '../../selection/choose.ts';
+import { isComplete, type Choice } from '../../selection/choose.ts';
 import { toTimestamp } from '../../time/duration.ts';
 import type { Contests, PolicyDecision, Walked } from './decide.ts';
 import { rolloutNumber } from './ledger.ts';
@@ -36,7 +36,9 @@ export function newStatus(observation: PolicyObservation, outcome: Outcome): Ima
   const current =
     describeCurrent(observation) ?? (isUnread || policy.spec.targets.length > 0 ? before?.current : undefined);
   const targets = isUnread ? before?.targets : describeTargets(observation, outcome);
-  const tags = isKnown && found.tags !== undefined ? describeTags(found.tags) : before?.tags;
+  // A reason that waits for an answer would be replaced by the answer: what was known stays until then.
+  const tags =
+    isKnown && isComplete(found.choice) && found.tags !== undefined ? describeTags(found.tags) : before?.tags;
   const seen = found === undefined ? before?.seen : describeSeen(found.choice);
   const lastRollout = outcome.create?.number ?? highestNumber(observation);
   const draft: Omit<ImagePolicyStatus, 'conditions'> = {

@@ -438,6 +438,50 @@ describe('decide', () => {
     expect(second.lookAgainMs).toBeUndefined();
   });
 
+  it('selects nothing else while a policy without workloads is suspended', () => {
+    const selected = { tag: '1.1.0', digest: candidate('1.1.0').digest };
+    const suspended = policy({ targets: [], suspend: true }, { selected });
+
+    const { status } = decide(observation({ policy: suspended, tags: pushed('1.1.0', '1.2.0') }));
+
+    expect(status.selected).toEqual(selected);
+    expect(ready(status)?.reason).toBe('Waiting');
+  });
+
+  it('keeps its selection while a rollout is on its way', () => {
+    const selected = { tag: '1.1.0', digest: candidate('1.1.0').digest };
+    const given = observation({
+      policy: policy({}, { selected }),
+      workloads: [running('1.0.0')],
+      rollouts: [rollout(1, '1.0.0', '1.1.0', rolloutStatus('Verifying', 'Applied'))],
+      tags: pushed('1.0.0', '1.1.0', '1.2.0'),
+    });
+
+    expect(decide(given).status.selected).toEqual(selected);
+  });
+
+  it('says nothing new of the tags while the digest of one is on its way', () => {
+    const tags = { total: 2, considered: 2 };
+    const given = observation({
+      policy: policy({ suspend: true }, { tags }),
+      workloads: [running('1.0.0')],
+      tags: pushed('1.0.0', '1.1.0'),
+      facts: { '1.0.0': {} },
+    });
+
+    expect(decide(given).status.tags).toEqual(tags);
+  });
+
+  it('leaves a workload alone that the last rollout found gone', () => {
+    const given = observation({
+      workloads: [running('1.0.0')],
+      rollouts: [rollout(1, '1.0.0', '1.1.0', rolloutStatus('Aborted', 'Gone'))],
+      tags: pushed('1.0.0', '1.1.0'),
+    });
+
+    expect(decide(given).create).toBeUndefined();
+  });
+
   it('numbers a rollout above every one that has the name, whoever it belonged to', () => {
     const given = observation({ workloads: [running('1.0.0')], tags: pushed('1.1.0'), more: { highestNumber: 7 } });
 

@@ -16,7 +16,7 @@ import type { RegistryCounts, Sighting } from './registry-counts.ts';
 const ROOT = join(import.meta.dirname, '..');
 const BUNDLE = join(ROOT, 'dist/operator.mjs');
 /** As in the Dockerfile. */
-const NODE_FLAGS = ['--max-semi-space-size=4'];
+const NODE_FLAGS = ['--max-semi-space-size=4', '--max-old-space-size=256'];
 const OPERATOR_USER = 'slipway-bench';
 const NAMESPACE = 'bench';
 /** The shortest that a policy may say. */
@@ -103,7 +103,7 @@ export class World implements AsyncDisposable {
           `--config=${configPath}`,
           `--kubeconfig=${kubeconfig}`,
         ],
-        env: { POD_NAMESPACE: 'default', POD_NAME: 'slipway-bench' },
+        env: { POD_NAMESPACE: 'default', POD_NAME: 'slipway-bench', MALLOC_ARENA_MAX: '1' },
         logPath: join(directory, 'operator.log'),
       });
       parts.unshift({ stop: () => operator.stop(20_000) });

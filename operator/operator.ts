@@ -124,7 +124,7 @@ export async function createOperator(config: Config, deps: OperatorDeps): Promis
   });
   const client = fenced(connection.client, elector);
   const events = new EventRecorder({
-    client: connection.client,
+    client,
     reportingController: 'slipway.dev/operator',
     reportingInstance: config.replica.podName,
     clock,

@@ -51,7 +51,7 @@ export async function install(place: Place, world: World, narrator: Narrator): P
 
 async function buildAndPush(registry: DemoRegistry, narrator: Narrator): Promise<OperatorImageReference> {
   const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { version: string };
-  const image = await buildOperatorImage({ version, revision: 'demo', report: (line) => narrator.progress(line) });
+  const image = await buildOperatorImage({ version, revision: 'local', report: (line) => narrator.progress(line) });
   const digest = await image.push({
     reference: `${registry.pushReference('slipway')}:${version}`,
     credentials: registry.login,

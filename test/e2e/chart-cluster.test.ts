@@ -86,7 +86,7 @@ beforeAll(async () => {
   const { host, url, username, password } = cluster.registry;
   const image = await buildOperatorImage({
     version: '0.1.0',
-    revision: 'test',
+    revision: 'local',
     report: (line) => process.stderr.write(`${line}\n`),
   });
   const digest = await image.push({

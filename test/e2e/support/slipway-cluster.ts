@@ -129,7 +129,7 @@ export class SlipwayCluster implements AsyncDisposable {
     const { host, url, username, password } = this.cluster.registry;
     const image = await buildOperatorImage({
       version: '0.1.0',
-      revision: 'test',
+      revision: 'local',
       report: (line) => process.stderr.write(`${line}\n`),
     });
     const digest = await image.push({

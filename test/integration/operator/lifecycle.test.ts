@@ -271,10 +271,8 @@ describe('an API server that goes and comes back', () => {
     await waitFor('the image is written', async () => (await shop.images('web'))['web'] === pinned('v1.1.0'));
 
     await controlPlane.killApiServer();
-    await using late = await start({
-      config: { ...config, leaderElection: { ...PATIENT, leaseName: 'late' } },
-      untilReady: false,
-    });
+    // A second replica: it stands by, so one of them acts.
+    await using late = await start({ config, untilReady: false });
     const unready = await fetch(`${late.healthUrl}/readyz`);
     expect(unready.status).toBe(503);
     expect(await unready.text()).toContain('is not filled yet');

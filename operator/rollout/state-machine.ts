@@ -65,6 +65,7 @@ export type RolloutStep =
 
 const MAX_MESSAGE_LENGTH = 2048;
 const MAX_TARGET_MESSAGE_LENGTH = 1024;
+const CLAIM_RESPITE_MS = 15_000;
 
 export function isFinished(status: Pick<ImageRolloutStatus, 'state'> | undefined): boolean {
   return status !== undefined && FINISHED_STATES.includes(status.state);
@@ -100,8 +101,9 @@ export function nextStep(observation: RolloutObservation): RolloutStep {
   }
   if (policy.suspend) return pause(observation, status);
   if (status.suspendedTime !== undefined) return { kind: 'record', status: resume(observation, status) };
-  const { holder, epoch } = observation.claimant;
-  if (status.claim?.holder !== holder || status.claim.epoch !== epoch) {
+  if (!isOurs(status.claim, observation)) {
+    const untilMs = respiteUntilMs(status.claim, observation);
+    if (untilMs !== undefined) return { kind: 'wait', wakeAtMs: untilMs };
     return { kind: 'record', status: { ...status, claim: newClaim(observation) } };
   }
   return status.state === 'Applying' ? stepApplying(observation, status) : stepVerifying(observation, status);
@@ -118,6 +120,25 @@ function waitPending(observation: RolloutObservation): RolloutStep {
 
 function newClaim({ claimant, nowMs }: RolloutObservation): NonNullable<ImageRolloutStatus['claim']> {
   return { holder: claimant.holder, epoch: claimant.epoch, time: toTimestamp(nowMs) };
+}
+
+function isOurs(claim: ImageRolloutStatus['claim'], { claimant }: RolloutObservation): boolean {
+  return claim?.holder === claimant.holder && claim.epoch === claimant.epoch;
+}
+
+/**
+ * How long another replica's claim is left alone: a later leader's, or an equal's, as when two replicas lead by
+ * different leases. Without it they would take the rollout from each other for ever, and neither would move it. Absent
+ * when the claim may be taken over at once.
+ */
+function respiteUntilMs(
+  claim: ImageRolloutStatus['claim'],
+  { claimant, nowMs }: RolloutObservation,
+): number | undefined {
+  if (claim === undefined || claim.holder === claimant.holder || claim.epoch < claimant.epoch) return undefined;
+  const sinceMs = parseTimestampMs(claim.time) ?? nowMs;
+  const isRecent = sinceMs <= nowMs && nowMs < sinceMs + CLAIM_RESPITE_MS;
+  return isRecent ? sinceMs + CLAIM_RESPITE_MS : undefined;
 }
 
 function deadlineAfter({ spec, nowMs }: RolloutObservation): string {

@@ -96,7 +96,12 @@ async function play({ write, when }: Trial): Promise<Outcome> {
         first.kill('SIGKILL');
         await first.ended;
         // As if the dead leader's lease had run out, without the wait.
-        await controlPlane.request('DELETE', `/apis/coordination.k8s.io/v1/namespaces/default/leases/${namespace}`);
+        await controlPlane.request(
+          'PATCH',
+          `/apis/coordination.k8s.io/v1/namespaces/default/leases/${namespace}`,
+          { spec: { holderIdentity: '' } },
+          'application/merge-patch+json',
+        );
         resolve();
       },
     };

@@ -256,7 +256,24 @@ describe('nextStep, applying', () => {
   it('makes another replica claim though its epoch is the same, as after somebody deleted the Lease', () => {
     const claimant = { ...CLAIMANT, holder: 'replica-b' };
 
-    expect(statusOf(nextStep(applying({ claimant })), 'record').claim).toMatchObject(claimant);
+    const nowMs = START_MS + 15_000;
+    expect(statusOf(nextStep(applying({ claimant, nowMs })), 'record').claim).toMatchObject(claimant);
+  });
+
+  it.each([
+    { when: 'an equal', claimant: { ...CLAIMANT, holder: 'replica-b' } },
+    { when: 'a later leader', claimant: { holder: 'replica-b', epoch: CLAIMANT.epoch - 1 } },
+  ])('leaves the fresh claim of $when alone, so that two leaders cannot take turns for ever', ({ claimant }) => {
+    expect(nextStep(applying({ claimant, nowMs: START_MS + 1_000 }))).toEqual({
+      kind: 'wait',
+      wakeAtMs: START_MS + 15_000,
+    });
+  });
+
+  it('takes over a claim of the future, which only a wrong clock wrote', () => {
+    const claimant = { ...CLAIMANT, holder: 'replica-b' };
+
+    expect(statusOf(nextStep(applying({ claimant, nowMs: START_MS - 1_000 })), 'record').claim).toMatchObject(claimant);
   });
 
   it('makes the same replica claim again when it lost the lease in between', () => {

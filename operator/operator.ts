@@ -1,7 +1,6 @@
 // The whole operator, put together: the only place that knows every concrete class. Reads from top to bottom like a list.
 
 import { findCondition } from './api/conditions.ts';
-import { WORKLOAD_KINDS, type WorkloadKind } from './api/image-policy.ts';
 import { FIELD_MANAGER, type ImageRollout } from './api/kinds.ts';
 import type { Config } from './config.ts';
 import { NodePlatforms, projectNode } from './controllers/node-platforms.ts';
@@ -16,9 +15,10 @@ import { projectPolicy, type CachedPolicy } from './controllers/policy/projectio
 import { PolicyReconciler } from './controllers/policy/reconciler.ts';
 import { TagReader } from './controllers/policy/tag-reader.ts';
 import { targetIndexKeys } from './controllers/policy/targets.ts';
-import { imagePolicies, imageRollouts, nodes, workloadResources } from './controllers/resources.ts';
+import { imagePolicies, imageRollouts, nodes } from './controllers/resources.ts';
 import { ROLLOUTS_BY_TARGET, RolloutReconciler } from './controllers/rollout/reconciler.ts';
 import { wire } from './controllers/wiring.ts';
+import { resourceOf, type WorkloadKinds } from './controllers/workload-kinds.ts';
 import { connect, type KubeConnection } from './kube/connection.ts';
 import { Controller } from './kube/controller.ts';
 import { EventRecorder } from './kube/events.ts';
@@ -97,12 +97,18 @@ export async function createOperator(config: Config, deps: OperatorDeps): Promis
       [ROLLOUTS_BY_TARGET]: ({ spec }) => spec.targets.map(({ uid }) => uid),
     },
   });
-  const workloads = recordOf((kind): Informer<Workload> =>
-    createInformer<KubeObject, Workload>({
-      ...common,
-      resource: workloadResources[kind],
-      project: (raw) => toWorkload(workloadTypes[kind], raw),
-      indexes: { [WORKLOADS_BY_NAMESPACE]: ({ metadata }) => [metadata.namespace] },
+  const workloadInformers: Informer<Workload>[] = [];
+  const workloads: WorkloadKinds = new Map(
+    Object.values(workloadTypes).map((type) => {
+      const resource = resourceOf(type);
+      const informer = createInformer<KubeObject, Workload>({
+        ...common,
+        resource,
+        project: (raw) => toWorkload(type, raw),
+        indexes: { [WORKLOADS_BY_NAMESPACE]: ({ metadata }) => [metadata.namespace] },
+      });
+      workloadInformers.push(informer);
+      return [type.kind, { type, resource, cache: informer.cache }];
     }),
   );
   const nodeInformer = (await mayListNodes(connection))
@@ -159,7 +165,7 @@ export async function createOperator(config: Config, deps: OperatorDeps): Promis
       policies: policies.cache,
       rollouts: rollouts.cache,
       rolloutsOf: (uid) => rollouts.cache.byIndex(ROLLOUTS_BY_TARGET, uid),
-      workloads: recordOf((kind) => workloads[kind].cache),
+      workloads,
       tags: new TagReader({
         tagSource,
         registry,
@@ -173,7 +179,7 @@ export async function createOperator(config: Config, deps: OperatorDeps): Promis
     client,
     rollouts: rollouts.cache,
     policies: policies.cache,
-    workloads: recordOf((kind) => workloads[kind].cache),
+    workloads,
     claimant: () => ({ holder: identity, epoch: elector.epoch ?? 0 }),
     events,
     clock,
@@ -203,7 +209,7 @@ export async function createOperator(config: Config, deps: OperatorDeps): Promis
     log,
     observer: metrics.kube,
   });
-  wire({ policies, rollouts, workloads, policyController, rolloutController });
+  wire({ policies, rollouts, workloads: workloadInformers, policyController, rolloutController });
   platforms.onChange(() => {
     for (const { metadata } of policies.cache.list()) {
       policyController.enqueue({ namespace: metadata.namespace ?? '', name: metadata.name });
@@ -213,7 +219,7 @@ export async function createOperator(config: Config, deps: OperatorDeps): Promis
   metrics.countPolicies(() => readinessOf(policies.cache.list()));
 
   const manager = new Manager({
-    informers: [policies, rollouts, ...Object.values(workloads), ...(nodeInformer === undefined ? [] : [nodeInformer])],
+    informers: [policies, rollouts, ...workloadInformers, ...(nodeInformer === undefined ? [] : [nodeInformer])],
     controllers: [policyController, rolloutController],
     leaderTasks: [{ name: 'tag source', run: (signal) => tagSource.run(signal) }],
     elector,
@@ -256,10 +262,6 @@ export async function createOperator(config: Config, deps: OperatorDeps): Promis
       }
     },
   };
-}
-
-function recordOf<T>(make: (kind: WorkloadKind) => T): Record<WorkloadKind, T> {
-  return Object.fromEntries(WORKLOAD_KINDS.map((kind) => [kind, make(kind)])) as Record<WorkloadKind, T>;
 }
 
 /** Only an outright refusal counts as no: everything else is the informer's to wait for. */

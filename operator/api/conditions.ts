@@ -5,7 +5,14 @@
 import { toTimestamp } from '../time/duration.ts';
 import type { Condition } from './schema.ts';
 
-export const CONDITION_TYPES = ['Ready', 'Reconciling', 'Stalled', 'ManualHold'] as const;
+export const CONDITION_TYPES = [
+  'Ready',
+  'Reconciling',
+  'Stalled',
+  'ManualHold',
+  'Frozen',
+  'RollbackUnavailable',
+] as const;
 export type ConditionType = (typeof CONDITION_TYPES)[number];
 
 /** What a reconciler concludes; the time and generation are added when it is recorded. */

@@ -16,9 +16,11 @@ import {
   timestamp,
 } from './schema.ts';
 
-/** The workload kinds that a policy can move. */
+/** The workload kinds that every operator can move; its configuration may add others (workloadKinds). */
 export const WORKLOAD_KINDS = ['Deployment', 'StatefulSet', 'DaemonSet', 'CronJob'] as const;
-export type WorkloadKind = (typeof WORKLOAD_KINDS)[number];
+/** A kind with a pod template: one of WORKLOAD_KINDS, or one that the operator's configuration adds. */
+export type WorkloadKind = string;
+export type BuiltInKind = (typeof WORKLOAD_KINDS)[number];
 
 /** The members of `spec.tags` of which exactly one is set. */
 export const TAG_ORDERS = ['semver', 'numerical', 'alphabetical', 'newest', 'fixed'] as const;
@@ -29,6 +31,16 @@ export const MAX_TARGET_WORKLOADS = 100;
 export const MAX_POLICY_NAME_LENGTH = 52;
 /** `status.tags.rejected` shows this many examples. */
 export const MAX_REJECTED_EXAMPLES = 20;
+/** Why something is in quarantine. */
+export const QUARANTINE_CAUSES = ['Image', 'Environment', 'Rejected'] as const;
+/** `status.quarantine` holds this many entries in full. */
+export const MAX_QUARANTINE = 50;
+/** `status.quarantined` holds this many older digests; with more, the policy stalls. */
+export const MAX_QUARANTINED_DIGESTS = 1_000;
+/** `status.spentDecisions` holds this many. */
+export const MAX_SPENT_DECISIONS = 50;
+/** `status.targets[].good` holds this many. */
+export const MAX_GOOD_IMAGES = 3;
 /** `status.seen` holds this many entries; further tags wait. */
 export const MAX_SEEN_TAGS = 50;
 
@@ -228,9 +240,40 @@ const tags = z
   )
   .describe('Which tags qualify and which of them is the newest. Exactly one order is set.');
 
+const containerNames = () =>
+  z
+    .array(
+      z
+        .string()
+        .max(63)
+        .meta(
+          cel({
+            rule: `self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')`,
+            message: 'must be the name of a container',
+          }),
+        ),
+    )
+    .min(1)
+    .max(32)
+    .meta(listSet);
+
+/** Kind of a workload; whether the operator knows it is the operator's to say. */
+export const workloadKind = (): z.ZodString =>
+  z
+    .string()
+    .max(63)
+    .meta(
+      cel({
+        rule: `self.matches('^[A-Z][A-Za-z0-9]*$')`,
+        message: 'must be a kind, for example Deployment',
+      }),
+    );
+
 const target = z
   .object({
-    kind: z.enum(WORKLOAD_KINDS).describe('Kind of the workload.'),
+    kind: workloadKind().describe(
+      `Kind of the workload: ${WORKLOAD_KINDS.join(', ')}, or one that the operator's configuration adds under workloadKinds. Example: Deployment.`,
+    ),
     name: objectName().optional().describe('Name of one workload in this namespace. Either name or selector.'),
     selector: z
       .object({
@@ -253,21 +296,7 @@ const target = z
       })
       .optional()
       .describe('Every workload of the kind, in this namespace, with these labels.'),
-    containers: z
-      .array(
-        z
-          .string()
-          .max(63)
-          .meta(
-            cel({
-              rule: `self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')`,
-              message: 'must be the name of a container',
-            }),
-          ),
-      )
-      .min(1)
-      .max(32)
-      .meta(listSet)
+    containers: containerNames()
       .optional()
       .describe(
         'Names of (init) containers to move. Default: every (init) container whose image is of this repository.',
@@ -275,19 +304,198 @@ const target = z
   })
   .meta(cel({ rule: 'has(self.name) != has(self.selector)', message: 'set either name or selector' }));
 
-export const imagePolicySpec = z
+const repository = (): z.ZodString =>
+  z
+    .string()
+    .max(255)
+    .meta(
+      cel({
+        rule: `self.matches('^${REPOSITORY}$')`,
+        messageExpression: IMAGE_REMEDY,
+      }),
+    );
+
+const companion = z.object({
+  image: repository().describe(
+    'A repository whose images carry the same tags, without tag or digest. Example: ghcr.io/acme/worker.',
+  ),
+  containers: containerNames()
+    .optional()
+    .describe(
+      'Names of the (init) containers of the targets that run it. Default: every (init) container whose image is of this repository.',
+    ),
+});
+
+const CRON_FIELD = '[0-9A-Za-z*/,-]+';
+const TIME_ZONE = '^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$';
+
+const windows = (what: string) =>
+  z
+    .array(
+      z.object({
+        cron: z
+          .string()
+          .max(128)
+          .meta(
+            cel({
+              rule: `self.matches('^${CRON_FIELD}( ${CRON_FIELD}){4}$')`,
+              message: "must be five cron fields (minute hour day month weekday), for example '0 22 * * 1-5'",
+            }),
+          )
+          .describe("When it begins: minute, hour, day of month, month, day of week. Example: '0 22 * * 1-5'."),
+        duration: duration({ least: '1m', most: '8760h' }).describe('How long it lasts, in elapsed time. Example: 4h.'),
+        timeZone: z
+          .string()
+          .max(64)
+          .meta(
+            cel({
+              rule: `self.matches('${TIME_ZONE}') && self != 'Local' && timestamp('2026-01-01T00:00:00Z').getHours(self) >= 0`,
+              message: 'must be a time zone of the IANA database, for example Europe/Berlin or UTC',
+            }),
+          )
+          .describe('IANA name of the time zone in which cron is read. Example: Europe/Berlin.'),
+      }),
+    )
+    .min(1)
+    .max(16)
+    .optional()
+    .describe(what);
+
+const gates = z
   .object({
-    image: z
+    approval: z
+      .object({
+        required: z
+          .int()
+          .min(1)
+          .max(16)
+          .default(1)
+          .describe('How many different people must approve the digest. Default: 1.'),
+        validFor: duration({ least: '1m', most: '8760h' })
+          .default('168h')
+          .describe('How long an approval counts after it was given. Default: 168h.'),
+      })
+      .optional()
+      .describe('People must approve each digest first, with kubectl slipway approve or an ImageDecision.'),
+    windows: z
+      .object({
+        allow: windows('A rollout starts only inside one of these. Default: at any time.'),
+        deny: windows('No rollout starts inside any of these, whatever allow says.'),
+      })
+      .meta(cel({ rule: 'has(self.allow) || has(self.deny)', message: 'set allow, deny or both' }))
+      .optional()
+      .describe('When rollouts may start. What has started, and every undo, goes on outside of a window.'),
+  })
+  .optional()
+  .describe('What must hold before a candidate rolls out. Default: nothing but what Slipway always checks.');
+
+const VERIFY_CHECKS = ['http', 'job', 'prometheus'] as const;
+
+const verify = z
+  .array(
+    z
+      .object({
+        http: z
+          .object({
+            service: objectName().describe('Name of a Service of this namespace. Example: web.'),
+            port: z.int().min(1).max(65_535).default(80).describe('Port of the Service. Default: 80.'),
+            path: z
+              .string()
+              .max(1024)
+              .meta(cel({ rule: `self.startsWith('/')`, message: 'must begin with /' }))
+              .default('/')
+              .describe('Path and query. Example: /healthz. Default: /.'),
+            scheme: z.enum(['HTTP', 'HTTPS']).default('HTTP').describe('HTTP or HTTPS (not verified). Default: HTTP.'),
+            status: z
+              .int()
+              .min(100)
+              .max(599)
+              .optional()
+              .describe('The status code that is wanted. Default: any from 200 to 299.'),
+          })
+          .optional()
+          .describe('A request to a Service. Redirects are not followed; the body is not read.'),
+        job: z
+          .object({
+            template: z
+              .object({})
+              .meta({ 'x-kubernetes-preserve-unknown-fields': true })
+              .describe(
+                'A JobTemplateSpec of batch/v1: metadata and spec, as in a CronJob. $(SLIPWAY_TAG), $(SLIPWAY_DIGEST) and $(SLIPWAY_ROLLOUT) are set in the environment of its containers.',
+              ),
+          })
+          .optional()
+          .describe('A Job in this namespace, run once per rollout. It must succeed.'),
+        prometheus: z
+          .object({
+            query: z
+              .string()
+              .min(1)
+              .max(2048)
+              .describe('PromQL whose result is one number. Example: the rate of errors.'),
+            threshold: z
+              .string()
+              .max(64)
+              .meta(
+                cel({
+                  rule: `self.matches('^(<|<=|>|>=|==|!=) ?-?[0-9]+([.][0-9]+)?$')`,
+                  message: "must be a comparison and a number, for example '< 0.01'",
+                }),
+              )
+              .describe("What the number must be. Example: '< 0.01'."),
+          })
+          .optional()
+          .describe("A query to the Prometheus of the operator's configuration."),
+      })
+      .meta(cel(oneOf(VERIFY_CHECKS, 'check'))),
+  )
+  .max(8)
+  .optional()
+  .describe(
+    'Checks that run as soon as every workload is healthy, and again while it soaks. One that fails fails the rollout.',
+  );
+
+const pin = z
+  .object({
+    tag: z
       .string()
-      .max(255)
+      .max(128)
+      .meta(
+        cel({ rule: `self.matches('^[A-Za-z0-9_][A-Za-z0-9._-]*$')`, message: 'must be a tag, for example v1.4.2' }),
+      )
+      .optional()
+      .describe('The tag to hold. It is resolved to a digest once. Example: v1.4.2.'),
+    digest: z
+      .string()
+      .max(71)
       .meta(
         cel({
-          rule: `self.matches('^${REPOSITORY}$')`,
-          messageExpression: IMAGE_REMEDY,
+          rule: `self.matches('^sha256:[a-f0-9]{64}$')`,
+          message: 'must be a digest: sha256: and 64 hexadecimal digits',
         }),
       )
+      .optional()
+      .describe('The digest to hold.'),
+    reason: sentence(512).optional().describe('Why, for those who find it. Example: INC-42.'),
+  })
+  .meta(cel(oneOf(['tag', 'digest'], 'pin')))
+  .optional()
+  .describe(
+    'Hold this image until the pin is removed; automation waits. Setting it needs the verb pin on imagepolicies.',
+  );
+
+export const imagePolicySpec = z
+  .object({
+    image: repository().describe(
+      'The repository to follow, without tag or digest; short names of Docker Hub are completed. Cannot be changed. Example: ghcr.io/acme/web.',
+    ),
+    companions: z
+      .array(companion)
+      .max(7)
+      .meta(listMap('image'))
+      .optional()
       .describe(
-        'The repository to follow, without tag or digest; short names of Docker Hub are completed. Cannot be changed. Example: ghcr.io/acme/web.',
+        'Images that are one change with image: a tag is a candidate only if every repository has it, and all go forward and back together.',
       ),
     suspend: z
       .boolean()
@@ -302,6 +510,7 @@ export const imagePolicySpec = z
       ),
     registry,
     tags,
+    gates,
     targets: z
       .array(target)
       .max(64)
@@ -314,6 +523,23 @@ export const imagePolicySpec = z
         progressDeadline: duration({ least: '1s', most: '24h' })
           .default('10m')
           .describe('A workload that is not healthy this long after the change counts as failed. Default: 10m.'),
+        soak: duration({ most: '24h' })
+          .default('1m')
+          .describe('How long every workload must stay healthy before the image counts as good. Default: 1m.'),
+        verify,
+        onFailure: z
+          .enum(['RollBack', 'Hold'])
+          .default('RollBack')
+          .describe(
+            'RollBack: bring back the last good image. Hold: leave the failed one and wait for a person. Default: RollBack.',
+          ),
+        atomic: z
+          .boolean()
+          .default(true)
+          .describe('Several workloads: when one fails, all go back. false: only the failed one does. Default: true.'),
+        cooldown: duration({ most: '8760h' })
+          .default('0s')
+          .describe('The least time between two rollouts that automation starts. An undo never waits. Default: 0s.'),
         onForeignChange: z
           .enum(['Hold', 'Reassert'])
           .optional()
@@ -325,18 +551,31 @@ export const imagePolicySpec = z
           .min(1)
           .max(100)
           .default(10)
-          .describe('How many finished ImageRollouts are kept. Default: 10.'),
+          .describe('How many finished ImageRollouts are kept, besides those that still prove something. Default: 10.'),
       })
       .prefault({})
       .describe('How workloads are moved. Every field has a safe default.'),
+    pin,
   })
   .meta(
-    cel({
-      rule: 'self.image == oldSelf.image',
-      message: 'image cannot be changed: create another policy',
-      fieldPath: '.image',
-      reason: 'FieldValueForbidden',
-    }),
+    cel(
+      {
+        rule: 'self.image == oldSelf.image',
+        message: 'image cannot be changed: create another policy',
+        fieldPath: '.image',
+        reason: 'FieldValueForbidden',
+      },
+      {
+        rule: '!has(self.companions) || self.companions.all(companion, companion.image != self.image)',
+        message: 'a companion is another repository than image',
+        fieldPath: '.companions',
+      },
+      {
+        rule: '!has(self.companions) || !has(self.pin) || has(self.pin.tag)',
+        message: 'with companions a pin names a tag, because every repository has a digest of its own',
+        fieldPath: '.pin',
+      },
+    ),
   )
   .describe('What people ask for.');
 
@@ -352,6 +591,32 @@ const gateAnswer = z.object({
 
 export type GateAnswer = z.output<typeof gateAnswer>;
 
+const quarantineEntry = z.object({
+  images: z
+    .array(
+      z.object({
+        image: z.string().max(255).describe('The repository.'),
+        digests: z
+          .array(digestString())
+          .min(1)
+          .max(32)
+          .describe('The digests by which it is recognised, under any tag.'),
+      }),
+    )
+    .min(1)
+    .max(8)
+    .describe('What is held back: an image, or several that were one change.'),
+  tag: z.string().max(128).optional().describe('The tag it had.'),
+  cause: z
+    .enum(QUARANTINE_CAUSES)
+    .describe('Image: it failed. Environment: three tries failed for other reasons. Rejected: a person rejected it.'),
+  message: sentence(512).optional().describe('What happened, in a sentence.'),
+  rollout: z.string().max(253).optional().describe('The ImageRollout that failed. Absent when a person rejected it.'),
+  sinceTime: timestamp().describe('Since when.'),
+});
+
+export type QuarantineEntry = z.output<typeof quarantineEntry>;
+
 const taggedDigest = {
   tag: z.string().max(128).optional().describe('The tag. Absent when the image runs by digest alone.'),
   digest: digestString().optional().describe('The digest the tag was resolved to. Absent while unknown.'),
@@ -360,7 +625,9 @@ const taggedDigest = {
 export const imagePolicyStatus = z
   .object({
     observedGeneration: z.int().min(0).optional().describe('The generation of the spec that this status speaks about.'),
-    conditions: conditions().optional().describe('Ready, and while they apply Reconciling, Stalled and ManualHold.'),
+    conditions: conditions()
+      .optional()
+      .describe('Ready, and while they apply Reconciling, Stalled, ManualHold, Frozen and RollbackUnavailable.'),
     candidate: z
       .object({
         ...taggedDigest,
@@ -369,6 +636,13 @@ export const imagePolicyStatus = z
       })
       .optional()
       .describe('The best tag by the order that is newer than what runs. Absent when there is none.'),
+    next: z
+      .object({
+        ...taggedDigest,
+        waitingFor: z.array(gateAnswer).max(16).optional().describe('The gates that are not open.'),
+      })
+      .optional()
+      .describe('The one that will move, when an older one stands in for a candidate that is held back.'),
     selected: z
       .object({
         tag: z.string().max(128).describe('The tag.'),
@@ -410,6 +684,13 @@ export const imagePolicyStatus = z
           digest: digestString()
             .optional()
             .describe('The digest its pods ran when it was accepted, where the image names none.'),
+          good: z
+            .array(z.string().max(640))
+            .max(MAX_GOOD_IMAGES)
+            .optional()
+            .describe(
+              'Images that were healthy here through their soak, the newest first: what an undo can bring back.',
+            ),
           rollout: z
             .int()
             .min(0)
@@ -454,6 +735,41 @@ export const imagePolicyStatus = z
       .max(MAX_SEEN_TAGS)
       .optional()
       .describe('When candidates were first seen. Only with minimumAge.'),
+    quarantine: z
+      .array(quarantineEntry)
+      .max(MAX_QUARANTINE)
+      .optional()
+      .describe('What never rolls out again by itself, the newest first.'),
+    quarantined: z
+      .array(digestString())
+      .max(MAX_QUARANTINED_DIGESTS)
+      .optional()
+      .describe(`Digests of older quarantines than the ${MAX_QUARANTINE} above.`),
+    pin: z
+      .object({
+        ...taggedDigest,
+        companions: z
+          .array(
+            z.object({
+              image: z.string().max(255).describe('The repository.'),
+              digest: digestString().describe('The digest.'),
+            }),
+          )
+          .max(7)
+          .optional()
+          .describe('The digests of the companions.'),
+        sinceTime: timestamp().describe('When Slipway first saw the pin.'),
+      })
+      .optional()
+      .describe('The pin as it was resolved. Absent when nothing is pinned.'),
+    resumedTime: timestamp()
+      .optional()
+      .describe('Up to when a person has ended every freeze, by a Resume or by setting a pin.'),
+    spentDecisions: z
+      .array(z.string().max(64))
+      .max(MAX_SPENT_DECISIONS)
+      .optional()
+      .describe('UIDs of ImageDecisions that have acted and will not act again.'),
     lastRollout: z.int().min(0).optional().describe('The highest number that a rollout of this policy has had.'),
   })
   .describe('What Slipway observed.');

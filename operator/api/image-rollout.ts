@@ -2,25 +2,75 @@
 // workload is touched and never changed; the status is the progress and the result. The finished ones are the history.
 
 import * as z from 'zod';
-import { WORKLOAD_KINDS } from './image-policy.ts';
+import { imagePolicySpec, workloadKind } from './image-policy.ts';
 import { cel, conditions, digestString, duration, objectName, sentence, timestamp } from './schema.ts';
 
 /** Why a rollout was started. */
-export const ROLLOUT_TRIGGERS = ['NewTag', 'NewDigest', 'NewTarget', 'Reassert'] as const;
+export const ROLLOUT_TRIGGERS = [
+  'NewTag',
+  'NewDigest',
+  'NewTarget',
+  'Reassert',
+  'Pin',
+  'Unpin',
+  'Reject',
+  'Release',
+  'Retry',
+] as const;
 export type RolloutTrigger = (typeof ROLLOUT_TRIGGERS)[number];
 
-export const ROLLOUT_STATES = ['Pending', 'Applying', 'Verifying', 'Succeeded', 'Held', 'Aborted'] as const;
+export const ROLLOUT_STATES = [
+  'Pending',
+  'Applying',
+  'Verifying',
+  'Soaking',
+  'RollingBack',
+  'Succeeded',
+  'RolledBack',
+  'RollbackFailed',
+  'Held',
+  'Aborted',
+] as const;
 /** @see operator/rollout/state-machine.ts for the transitions. */
 export type RolloutState = (typeof ROLLOUT_STATES)[number];
 
 /** States that never change again and that release the workloads. */
-export const FINISHED_STATES: readonly RolloutState[] = ['Succeeded', 'Held', 'Aborted'];
+export const FINISHED_STATES: readonly RolloutState[] = [
+  'Succeeded',
+  'RolledBack',
+  'RollbackFailed',
+  'Held',
+  'Aborted',
+];
 
-export const TARGET_STATES = ['Pending', 'Applied', 'Healthy', 'Failed', 'Gone', 'Contested'] as const;
+export const TARGET_STATES = [
+  'Pending',
+  'Applied',
+  'Healthy',
+  'Failed',
+  'Gone',
+  'Contested',
+  'Skipped',
+  'Undoing',
+  'Undone',
+  'Restored',
+  'UndoFailed',
+] as const;
+/**
+ * Where one workload stands. Pending: to be written. Applied: written, not healthy yet. Skipped: not written, because the
+ * rollout failed before. Undoing: to be set back. Undone: set back, not healthy yet. Restored: set back and healthy.
+ */
 export type TargetState = (typeof TARGET_STATES)[number];
 
+/** Image: it is at fault and goes into quarantine. Environment: something else is. Foreign: somebody else set an image. */
+export const FAILURE_CLASSES = ['Image', 'Environment', 'Foreign'] as const;
+export type FailureClass = (typeof FAILURE_CLASSES)[number];
+
+/** After this many attempts that failed for the environment's sake, the image goes into quarantine all the same. */
+export const MAX_ATTEMPTS = 3;
+
 const target = z.object({
-  kind: z.enum(WORKLOAD_KINDS).describe('Kind of the workload.'),
+  kind: workloadKind().describe('Kind of the workload.'),
   name: objectName().describe('Its name.'),
   uid: z.string().min(1).max(64).describe('Its UID. A workload that was created anew is not touched.'),
   containers: z
@@ -30,6 +80,20 @@ const target = z.object({
         init: z.boolean().default(false).describe('true for an init container. Default: false.'),
         from: z.string().min(1).max(640).describe('The image before, as the API server held it.'),
         to: z.string().min(1).max(640).describe('The image after: repository:tag@digest.'),
+        back: z
+          .string()
+          .min(1)
+          .max(640)
+          .optional()
+          .describe(
+            'What restores the image before, by digest where that is known. Absent when it must not come back: it is in quarantine.',
+          ),
+        lastGood: z
+          .string()
+          .min(1)
+          .max(640)
+          .optional()
+          .describe('The newest other image that was healthy here through its soak. Absent when there is none.'),
       }),
     )
     .min(1)
@@ -52,14 +116,39 @@ export const imageRolloutSpec = z
     trigger: z
       .enum(ROLLOUT_TRIGGERS)
       .describe(
-        'NewTag: a newer tag. NewDigest: the same tag, pushed again. NewTarget: a workload that joined late. Reassert: somebody else had changed the image.',
+        'NewTag: a newer tag. NewDigest: the same tag, pushed again. NewTarget: a workload that joined late. Reassert: somebody else had changed the image. Pin, Unpin: a person set or removed a pin. Reject: a person rejected what ran. Release: a person released it from quarantine. Retry: the last attempt failed for the sake of the environment.',
       ),
+    attempt: z
+      .int()
+      .min(1)
+      .max(MAX_ATTEMPTS)
+      .default(1)
+      .describe(`How often these images were tried on these workloads, this time included; at most ${MAX_ATTEMPTS}.`),
+    pin: z
+      .object({
+        tag: z.string().max(128).optional().describe('The tag that was pinned.'),
+        digest: digestString().optional().describe('The digest that was pinned.'),
+      })
+      .optional()
+      .describe('The pin that this rollout carries out. Absent when it carries out none.'),
+    decisions: z
+      .array(z.string().max(64))
+      .max(16)
+      .optional()
+      .describe('UIDs of the ImageDecisions that this rollout uses up.'),
     images: z
       .array(
         z.object({
           image: z.string().min(1).max(255).describe('The repository, as the policy writes it.'),
-          tag: z.string().min(1).max(128).describe('The tag.'),
+          tag: z.string().min(1).max(128).optional().describe('The tag. Absent when a digest was pinned.'),
           digest: digestString().describe('The digest that the tag was resolved to, once, before anything else.'),
+          digests: z
+            .array(digestString())
+            .max(32)
+            .optional()
+            .describe(
+              'What is new with it: the digest and those of its platforms, less those that ran before. In quarantine it is recognised by these.',
+            ),
         }),
       )
       .min(1)
@@ -71,6 +160,10 @@ export const imageRolloutSpec = z
         progressDeadline: duration({ least: '1s', most: '24h' }).describe(
           'As in the policy when the rollout was created.',
         ),
+        soak: duration({ most: '24h' }).default('0s').describe('As in the policy.'),
+        onFailure: z.enum(['RollBack', 'Hold']).default('RollBack').describe('As in the policy; Hold for a pin.'),
+        atomic: z.boolean().default(true).describe('As in the policy.'),
+        verify: imagePolicySpec.shape.rollout.unwrap().shape.verify,
       })
       .describe("The policy's rollout settings, frozen."),
     decision: z
@@ -114,6 +207,13 @@ export const imageRolloutStatus = z
           name: z.string().max(253).describe('Its name.'),
           state: z.enum(TARGET_STATES).describe('Where this workload stands.'),
           message: sentence().optional().describe('Its health, or what went wrong, in a sentence.'),
+          undo: z
+            .enum(['Back', 'LastGood', 'Blocked'])
+            .optional()
+            .describe(
+              'What an undo brings back, settled at the claim: the image before, the last good one, or nothing (Blocked).',
+            ),
+          undoTime: timestamp().optional().describe('When the image was set back. Absent when it was not.'),
           resourceVersion: z.string().max(64).optional().describe('Version of the workload when it was claimed.'),
           appliedTime: timestamp()
             .optional()
@@ -123,6 +223,36 @@ export const imageRolloutStatus = z
       .max(100)
       .optional()
       .describe('Progress, in the order of spec.targets.'),
+    failure: z
+      .object({
+        class: z
+          .enum(FAILURE_CLASSES)
+          .describe(
+            'Image: the image is at fault and goes into quarantine. Environment: something else is. Foreign: somebody else set an image.',
+          ),
+        reason: z.string().max(128).describe('A stable word for programs, for example CrashLoopBackOff.'),
+        message: sentence().describe("What happened, with the pod's own words."),
+        time: timestamp().describe('When it was noticed.'),
+      })
+      .optional()
+      .describe('Why it failed. Absent while nothing has.'),
+    verify: z
+      .array(
+        z.object({
+          check: z.string().max(128).describe('Which check, for example http web:80/healthz.'),
+          state: z.enum(['Pending', 'Passed', 'Failed']).describe('How it came out.'),
+          failures: z.int().min(0).max(1000).optional().describe('How often in a row it did not pass. Absent: never.'),
+          message: sentence().optional().describe('Its last answer, in a sentence.'),
+        }),
+      )
+      .max(8)
+      .optional()
+      .describe('The checks of settings.verify, in order.'),
+    awaitsRun: z
+      .boolean()
+      .optional()
+      .describe('true: only the next run of a CronJob is missing. A newer image may take its place.'),
+    soakTime: timestamp().optional().describe('Since when every workload is healthy without a break.'),
     unproven: z
       .boolean()
       .optional()

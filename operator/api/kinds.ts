@@ -1,6 +1,7 @@
 // The kinds of the API group: everything a CRD needs beside the schema, and the types of whole objects.
 
 import type * as z from 'zod';
+import { imageDecisionSpec, type ImageDecisionSpec } from './image-decision.ts';
 import {
   imagePolicySpec,
   imagePolicyStatus,
@@ -32,6 +33,10 @@ export interface ImagePolicy extends KubeObject {
   readonly status?: ImagePolicyStatus;
 }
 
+export interface ImageDecision extends KubeObject {
+  readonly spec: ImageDecisionSpec;
+}
+
 export interface ImageRollout extends KubeObject {
   readonly spec: ImageRolloutSpec;
   /** Absent until claimed. */
@@ -56,7 +61,8 @@ export interface KindDefinition {
   /** What the kind is, in a sentence or two, for `kubectl explain` and the docs. */
   readonly description: string;
   readonly spec: z.ZodType;
-  readonly status: z.ZodType;
+  /** Absent: the kind has no status. */
+  readonly status?: z.ZodType;
   /** Rules on the object as a whole. */
   readonly rules: readonly Rule[];
   readonly columns: readonly PrinterColumn[];
@@ -154,5 +160,25 @@ export const imageRolloutKind: KindDefinition = {
   selectableFields: ['.spec.policy.name'],
 };
 
+export const imageDecisionKind: KindDefinition = {
+  kind: 'ImageDecision',
+  plural: 'imagedecisions',
+  singular: 'imagedecision',
+  shortNames: ['sldec'],
+  description:
+    'ImageDecision is one decision of one person about one ImagePolicy: approve, reject or release a digest, or resume after a hold. It never changes.',
+  spec: imageDecisionSpec,
+  rules: [],
+  columns: [
+    { name: 'Policy', type: 'string', jsonPath: '.spec.policy', description: 'The policy.' },
+    { name: 'Decision', type: 'string', jsonPath: '.spec.decision', description: 'What was decided.' },
+    { name: 'By', type: 'string', jsonPath: '.spec.by', description: 'Who decided.' },
+    age,
+    { name: 'Digest', type: 'string', jsonPath: '.spec.digest', description: 'The digest.', priority: 1 },
+    { name: 'Reason', type: 'string', jsonPath: '.spec.reason', description: 'Why.', priority: 1 },
+  ],
+  selectableFields: ['.spec.policy'],
+};
+
 /** Every kind, in the order in which people meet them. */
-export const KINDS: readonly KindDefinition[] = [imagePolicyKind, imageRolloutKind];
+export const KINDS: readonly KindDefinition[] = [imagePolicyKind, imageDecisionKind, imageRolloutKind];

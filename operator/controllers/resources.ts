@@ -1,16 +1,21 @@
 // The kinds that the controllers read and write, as the API server names them.
 
-import type { WorkloadKind } from '../api/image-policy.ts';
-import { API_GROUP, API_VERSION, type ImagePolicy, type ImageRollout } from '../api/kinds.ts';
+import { API_GROUP, API_VERSION, type ImageDecision, type ImagePolicy, type ImageRollout } from '../api/kinds.ts';
 import type { KubeObject } from '../api/object.ts';
-import { defineResource, type Resource } from '../kube/resource.ts';
-import { workloadTypes } from '../rollout/workloads/index.ts';
+import { defineResource } from '../kube/resource.ts';
 
 export const imagePolicies = defineResource<ImagePolicy>({
   group: API_GROUP,
   version: API_VERSION,
   kind: 'ImagePolicy',
   plural: 'imagepolicies',
+});
+
+export const imageDecisions = defineResource<ImageDecision>({
+  group: API_GROUP,
+  version: API_VERSION,
+  kind: 'ImageDecision',
+  plural: 'imagedecisions',
 });
 
 export const imageRollouts = defineResource<ImageRollout>({
@@ -94,11 +99,3 @@ export const nodes = defineResource<Node>({
   plural: 'nodes',
   namespaced: false,
 });
-
-/** The workload kinds as resources, one for each entry of `workloadTypes`. */
-export const workloadResources: Readonly<Record<WorkloadKind, Resource>> = Object.fromEntries(
-  Object.values(workloadTypes).map(({ kind, group, version, plural }) => [
-    kind,
-    defineResource({ group, version, kind, plural }),
-  ]),
-) as Record<WorkloadKind, Resource>;

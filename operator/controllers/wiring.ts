@@ -2,7 +2,6 @@
 // forgetting to wake costs correctness, so when in doubt these rules wake.
 
 import { isDeepStrictEqual } from 'node:util';
-import type { WorkloadKind } from '../api/image-policy.ts';
 import type { ImageRollout } from '../api/kinds.ts';
 import type { Controller } from '../kube/controller.ts';
 import type { CacheEvent, Informer } from '../kube/informer.ts';
@@ -22,7 +21,7 @@ const URGENT = { priority: 100 };
 export interface Wiring {
   readonly policies: Informer<CachedPolicy>;
   readonly rollouts: Informer<ImageRollout>;
-  readonly workloads: Readonly<Record<WorkloadKind, Informer<Workload>>>;
+  readonly workloads: readonly Informer<Workload>[];
   readonly policyController: Pick<Controller, 'enqueue'>;
   readonly rolloutController: Pick<Controller, 'enqueue'>;
 }
@@ -88,7 +87,7 @@ export function wire(wiring: Wiring): void {
     }
   };
 
-  for (const informer of Object.values(workloads)) {
+  for (const informer of workloads) {
     informer.onEvent((event) => {
       if (event.initial || !isRelevant(event)) return;
       const { object } = event;

@@ -150,7 +150,15 @@ function numberOf({ metadata }: ImageRollout): number {
 
 async function readTarget(client: ClusterReader, namespace: string, target: TargetSpec): Promise<ObservedTarget[]> {
   const { kind, name, selector } = target;
-  const type = workloadTypes[kind];
+  const type = Object.values(workloadTypes).find((known) => known.kind === kind);
+  if (type === undefined) {
+    return [
+      {
+        title: `${kind} ${name ?? ''}`.trim(),
+        problem: "is of a kind from the operator's configuration, which is not read here",
+      },
+    ];
+  }
   const resource = defineResource({ group: type.group, version: type.version, kind, plural: type.plural });
   const labels = Object.entries(selector?.matchLabels ?? {}).map(([key, value]) => `${key}=${value}`);
   const title = name === undefined ? `${kind} with ${labels.join(', ')}` : `${kind} ${name}`;

@@ -3,7 +3,6 @@
 // becomes a problem or a missing fact, never an exception that hides the rest.
 
 import { LRUCache } from 'lru-cache';
-import type { WorkloadKind } from '../../api/image-policy.ts';
 import type { ImagePolicy, ImageRollout } from '../../api/kinds.ts';
 import { TerminalError } from '../../errors.ts';
 import type { Digest } from '../../image/digest.ts';
@@ -12,11 +11,11 @@ import type { KubeClient } from '../../kube/client.ts';
 import type { Cache } from '../../kube/informer.ts';
 import { formatKey, keyOf, type ObjectKey } from '../../kube/resource.ts';
 import { isFinished } from '../../rollout/state-machine.ts';
-import { workloadTypes } from '../../rollout/workloads/index.ts';
 import { toWorkload, type Workload } from '../../rollout/workloads/workload.ts';
 import { compileTagRules } from '../../selection/tag-rules.ts';
 import type { Clock } from '../../time/clock.ts';
-import { pods, workloadResources } from '../resources.ts';
+import { pods } from '../resources.ts';
+import { requireKind, type WorkloadKinds } from '../workload-kinds.ts';
 import type { RunningTag } from './creation-times.ts';
 import { findLowest, readLedger, rolloutNumber, type LedgerLine, runningDigest } from './ledger.ts';
 import type { PolicyObservation, Problem } from './observation.ts';
@@ -36,7 +35,7 @@ export interface PolicyObserverDeps {
   readonly client: Pick<KubeClient, 'get' | 'list'>;
   readonly policies: Cache<CachedPolicy>;
   readonly rollouts: Cache<ImageRollout>;
-  readonly workloads: Readonly<Record<WorkloadKind, Cache<Workload>>>;
+  readonly workloads: WorkloadKinds;
   /** Uid of a workload → rollouts that name it. */
   readonly rolloutsOf: (workloadUid: string) => readonly ImageRollout[];
   readonly tags: Pick<TagReader, 'read' | 'forget'>;
@@ -183,12 +182,11 @@ export class PolicyObserver {
   #lookup(namespace: string): WorkloadLookup {
     const { workloads } = this.#deps;
     return {
-      byName: (kind, name) => workloads[kind].get({ namespace, name }),
+      byName: (kind, name) => workloads.get(kind)?.cache.get({ namespace, name }),
       byLabels: (kind, labels) => {
         const wanted = Object.entries(labels);
-        return workloads[kind]
-          .byIndex(WORKLOADS_BY_NAMESPACE, namespace)
-          .filter(({ metadata }) => wanted.every(([key, value]) => metadata.labels[key] === value));
+        const inNamespace = workloads.get(kind)?.cache.byIndex(WORKLOADS_BY_NAMESPACE, namespace) ?? [];
+        return inNamespace.filter(({ metadata }) => wanted.every(([key, value]) => metadata.labels[key] === value));
       },
     };
   }
@@ -247,8 +245,9 @@ export class PolicyObserver {
   ): Promise<TargetContainer[]> {
     const live = new Map<Workload, Workload | undefined>();
     for (const workload of doubtful) {
-      const raw = await this.#deps.client.get(workloadResources[workload.kind], keyOf(workload), { signal });
-      live.set(workload, raw === undefined ? undefined : toWorkload(workloadTypes[workload.kind], raw));
+      const { resource, type } = requireKind(this.#deps.workloads, workload.kind);
+      const raw = await this.#deps.client.get(resource, keyOf(workload), { signal });
+      live.set(workload, raw === undefined ? undefined : toWorkload(type, raw));
     }
     return containers.flatMap((target): TargetContainer[] => {
       if (!live.has(target.workload)) return [target];

@@ -3,7 +3,6 @@
 // @see operator/rollout/state-machine.ts
 
 import { isDeepStrictEqual } from 'node:util';
-import type { WorkloadKind } from '../../api/image-policy.ts';
 import type { ImageRolloutStatus, RolloutTarget } from '../../api/image-rollout.ts';
 import { API_GROUP_VERSION, type ImagePolicy, type ImageRollout } from '../../api/kinds.ts';
 import { TransientError } from '../../errors.ts';
@@ -21,12 +20,12 @@ import {
   type ObservedTarget,
   type RolloutObservation,
 } from '../../rollout/state-machine.ts';
-import { workloadTypes } from '../../rollout/workloads/index.ts';
 import { imagePatch, releasePatch } from '../../rollout/workloads/patch.ts';
 import { toWorkload, type Workload } from '../../rollout/workloads/workload.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Clock } from '../../time/clock.ts';
-import { imageRollouts, pods, workloadResources } from '../resources.ts';
+import { imageRollouts, pods } from '../resources.ts';
+import { requireKind, type WorkloadKinds } from '../workload-kinds.ts';
 
 /** Index of the rollout cache: uid of a workload → rollouts that name it. */
 export const ROLLOUTS_BY_TARGET = 'target';
@@ -37,7 +36,7 @@ export interface RolloutReconcilerDeps {
   readonly rollouts: Cache<ImageRollout>;
   readonly policies: Cache<ImagePolicy>;
   /** Told of every write, so that nobody decides on what was there before. */
-  readonly workloads: Readonly<Record<WorkloadKind, Pick<Cache<Workload>, 'applyWrite'>>>;
+  readonly workloads: WorkloadKinds;
   /** Who acts: this replica and the number of leader changes so far. */
   readonly claimant: () => { readonly holder: string; readonly epoch: number };
   readonly events: Pick<EventRecorder, 'record'>;
@@ -155,11 +154,12 @@ export class RolloutReconciler {
 
   async #readLive(rollout: ImageRollout, index: number, signal: AbortSignal): Promise<Workload | undefined> {
     const target = targetAt(rollout, index);
-    const raw = await this.#deps.client.get(workloadResources[target.kind], targetKey(rollout, index), { signal });
+    const { resource, cache, type } = requireKind(this.#deps.workloads, target.kind);
+    const raw = await this.#deps.client.get(resource, targetKey(rollout, index), { signal });
     if (raw === undefined) return undefined;
     // Whoever decides from the cache must not decide on less than is known here.
-    this.#deps.workloads[target.kind].applyWrite(raw);
-    return toWorkload(workloadTypes[target.kind], raw);
+    cache.applyWrite(raw);
+    return toWorkload(type, raw);
   }
 
   /** Best effort: a message is no reason to fail. */
@@ -189,16 +189,17 @@ export class RolloutReconciler {
     if (live.rollout !== undefined && live.rollout !== rollout.metadata.name) {
       await this.#refuseIfReserved(rollout, live, signal);
     }
+    const { resource, cache, type } = requireKind(this.#deps.workloads, target.kind);
     log.info('Writing image', { workload: `${target.kind}/${target.name}`, containers: target.containers });
     try {
       const raw = await this.#deps.client.patchJson(
-        workloadResources[target.kind],
+        resource,
         targetKey(rollout, index),
-        imagePatch(workloadTypes[target.kind], target, live, rollout.metadata.name),
+        imagePatch(type, target, live, rollout.metadata.name),
         { signal },
       );
-      this.#deps.workloads[target.kind].applyWrite(raw);
-      const written = toWorkload(workloadTypes[target.kind], raw);
+      cache.applyWrite(raw);
+      const written = toWorkload(type, raw);
       this.#announceWrite(rollout, index, written);
       return { live: written };
     } catch (error) {
@@ -243,15 +244,15 @@ export class RolloutReconciler {
   }
 
   async #release(rollout: ImageRollout, index: number, { signal }: Context): Promise<void> {
-    const target = targetAt(rollout, index);
+    const { resource, cache } = requireKind(this.#deps.workloads, targetAt(rollout, index).kind);
     try {
       const raw = await this.#deps.client.patchJson(
-        workloadResources[target.kind],
+        resource,
         targetKey(rollout, index),
         releasePatch(rollout.metadata.name),
         { signal },
       );
-      this.#deps.workloads[target.kind].applyWrite(raw);
+      cache.applyWrite(raw);
     } catch (error) {
       // Gone, taken over, or refused by 4xx: an annotation that names a finished rollout is free anyway.
       if (error instanceof KubeError && error.status >= 400 && error.status < 500 && error.status !== 429) return;
@@ -293,7 +294,7 @@ export class RolloutReconciler {
 
   #announceWrite(rollout: ImageRollout, index: number, written: Workload): void {
     const target = targetAt(rollout, index);
-    const { group, version } = workloadTypes[target.kind];
+    const { group, version } = requireKind(this.#deps.workloads, target.kind).type;
     this.#deps.events.record(
       {
         apiVersion: `${group}/${version}`,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { WORKLOAD_KINDS, type WorkloadKind } from '../../../operator/api/image-policy.ts';
+import { WORKLOAD_KINDS, type BuiltInKind } from '../../../operator/api/image-policy.ts';
 import type { ImagePolicy, ImageRollout } from '../../../operator/api/kinds.ts';
 import { POLICIES_BY_TARGET, ROLLOUTS_BY_POLICY } from '../../../operator/controllers/policy/observe.ts';
 import type { CachedPolicy } from '../../../operator/controllers/policy/projection.ts';
@@ -50,7 +50,7 @@ class Wired {
   });
   readonly workloads = Object.fromEntries(
     WORKLOAD_KINDS.map((kind) => [kind, fakeInformer((raw: KubeObject) => toWorkload(workloadTypes[kind], raw), {})]),
-  ) as Record<WorkloadKind, ReturnType<typeof fakeInformer<KubeObject, Workload>>>;
+  ) as Record<BuiltInKind, ReturnType<typeof fakeInformer<KubeObject, Workload>>>;
   readonly #woken = new Set<string>();
   #version = 2_000;
 
@@ -62,7 +62,7 @@ class Wired {
     wire({
       policies: this.policies,
       rollouts: this.rollouts,
-      workloads: this.workloads,
+      workloads: Object.values(this.workloads),
       policyController: controller('policy'),
       rolloutController: controller('rollout'),
     } as unknown as Parameters<typeof wire>[0]);

@@ -3,7 +3,7 @@
 
 import { isDeepStrictEqual } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
-import { WORKLOAD_KINDS, type WorkloadKind } from '../../../../operator/api/image-policy.ts';
+import { WORKLOAD_KINDS, type BuiltInKind } from '../../../../operator/api/image-policy.ts';
 import { workloadTypes } from '../../../../operator/rollout/workloads/index.ts';
 import { imagePatch, releasePatch, type PatchOperation } from '../../../../operator/rollout/workloads/patch.ts';
 import { toWorkload } from '../../../../operator/rollout/workloads/workload.ts';
@@ -17,7 +17,7 @@ import {
   type WorkloadObjectOptions,
 } from '../../../support/builders/workloads.ts';
 
-const build: Readonly<Record<WorkloadKind, (options?: WorkloadObjectOptions) => WorkloadObject>> = {
+const build: Readonly<Record<BuiltInKind, (options?: WorkloadObjectOptions) => WorkloadObject>> = {
   Deployment: deploymentObject,
   StatefulSet: statefulSetObject,
   DaemonSet: daemonSetObject,
@@ -59,13 +59,13 @@ const images: WorkloadObjectOptions = {
   containers: { proxy: 'envoy:1', web: FROM_IMAGE },
 };
 
-function patchOf(kind: WorkloadKind, raw: WorkloadObject): PatchOperation[] {
+function patchOf(kind: BuiltInKind, raw: WorkloadObject): PatchOperation[] {
   const type = workloadTypes[kind];
   return imagePatch(type, target, toWorkload(type, raw), 'web-4');
 }
 
 /** Container → image after the patch. */
-function imagesOf(kind: WorkloadKind, raw: WorkloadObject): Record<string, string> {
+function imagesOf(kind: BuiltInKind, raw: WorkloadObject): Record<string, string> {
   return Object.fromEntries(toWorkload(workloadTypes[kind], raw).containers.map(({ name, image }) => [name, image]));
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { WORKLOAD_KINDS, type WorkloadKind } from '../../../../operator/api/image-policy.ts';
+import { WORKLOAD_KINDS, type BuiltInKind } from '../../../../operator/api/image-policy.ts';
 import type { ManagedFieldsEntry } from '../../../../operator/api/object.ts';
 import { workloadTypes } from '../../../../operator/rollout/workloads/index.ts';
 import { toSelectorString, toWorkload } from '../../../../operator/rollout/workloads/workload.ts';
@@ -12,14 +12,14 @@ import {
   type WorkloadObjectOptions,
 } from '../../../support/builders/workloads.ts';
 
-const build: Readonly<Record<WorkloadKind, (options?: WorkloadObjectOptions) => WorkloadObject>> = {
+const build: Readonly<Record<BuiltInKind, (options?: WorkloadObjectOptions) => WorkloadObject>> = {
   Deployment: deploymentObject,
   StatefulSet: statefulSetObject,
   DaemonSet: daemonSetObject,
   CronJob: cronJobObject,
 };
 
-const read = (kind: WorkloadKind, options: WorkloadObjectOptions = {}) =>
+const read = (kind: BuiltInKind, options: WorkloadObjectOptions = {}) =>
   toWorkload(workloadTypes[kind], build[kind](options));
 
 /** A managedFields entry that owns fields at a path below `spec`. */
@@ -40,7 +40,7 @@ function ownerOf(
   };
 }
 
-function imagePath(kind: WorkloadKind, list: 'containers' | 'initContainers', container: string): string[] {
+function imagePath(kind: BuiltInKind, list: 'containers' | 'initContainers', container: string): string[] {
   const template = kind === 'CronJob' ? ['f:spec', 'f:jobTemplate', 'f:spec', 'f:template'] : ['f:spec', 'f:template'];
   return [...template, 'f:spec', `f:${list}`, `k:{"name":"${container}"}`, 'f:image'];
 }

@@ -5,7 +5,7 @@
 const VALUES = '^operator/(errors[.]ts|version[.]ts|time/|image/)';
 /** The pure stages. What touches the world sits in the sub-folder named after it. */
 const STAGES = 'selection|gates|signatures|scanning|rebuilding|rollout|advice';
-const ADAPTERS = `^operator/(?:${STAGES})/(?:scanners|builders|workloads)/`;
+const ADAPTERS = `^operator/(?:${STAGES})/(?:scanners|builders|workloads|checks)/`;
 const WIRING = '^operator/(?:main|operator)[.]ts$';
 /** Modules of Node that reach outside the process. */
 const NODE_IO =
@@ -57,7 +57,7 @@ module.exports = {
       comment:
         'An adapter is part of its stage: it speaks with kube/, registry/ and the outside, not with another stage.',
       severity: 'error',
-      from: { path: `^operator/(${STAGES})/(?:scanners|builders|workloads)/` },
+      from: { path: `^operator/(${STAGES})/(?:scanners|builders|workloads|checks)/` },
       to: { path: `^operator/(?:${STAGES}|controllers|server|cli)/`, pathNot: '^operator/$1/' },
     },
     {

@@ -3,6 +3,7 @@
 // the ports and who this replica is.
 
 import { parseArgs } from 'node:util';
+import type * as z from 'zod';
 import { parseYamlDocument } from './config/document.ts';
 import { configFileSchema, isCertificateBundle } from './config/schema.ts';
 import { TerminalError } from './errors.ts';
@@ -31,7 +32,17 @@ export interface Config {
   readonly namespaces: 'all' | readonly string[];
   /** Never empty. */
   readonly defaultPlatforms: readonly Platform[];
-  readonly limits: { readonly policyReconciles: number; readonly rolloutReconciles: number };
+  readonly limits: {
+    readonly policyReconciles: number;
+    readonly rolloutReconciles: number;
+    /** Rollouts in flight at once. */
+    readonly rollouts: number;
+  };
+  readonly rollout: { readonly environmentRetryMs: number; readonly deleteStuckPods: boolean };
+  readonly requiredGates: readonly RequiredGatesConfig[];
+  readonly workloadKinds: readonly WorkloadKindConfig[];
+  /** Absent: no policy can verify by query. */
+  readonly prometheus?: PrometheusConfig;
   readonly userAgent: string;
   readonly log: { readonly level: LogLevel };
   readonly server: {
@@ -52,6 +63,29 @@ export interface Config {
   /** Absent: the pod's service account, or the kubeconfig that kubectl would use. */
   readonly kubeconfigPath?: string;
   readonly kubeContext?: string;
+}
+
+export interface RequiredGatesConfig {
+  /** Absent: every namespace. */
+  readonly namespaceSelector?: { readonly matchLabels: Readonly<Record<string, string>> };
+  readonly approval?: { readonly required: number; readonly validForMs: number };
+  readonly minimumAgeMs?: number;
+  readonly pins: 'Report' | 'Enforce';
+}
+
+export interface WorkloadKindConfig {
+  readonly group: string;
+  readonly version: string;
+  readonly kind: string;
+  readonly plural: string;
+  /** Dotted, for example `spec.template`. */
+  readonly podTemplatePath: string;
+}
+
+export interface PrometheusConfig {
+  readonly url: string;
+  readonly bearerTokenFile?: string;
+  readonly caPem?: string;
 }
 
 export interface ConfigInput {
@@ -133,6 +167,18 @@ export function parseConfig(text: string, source: string, readFile?: ConfigInput
     namespaces: file.namespaces,
     defaultPlatforms: file.defaultPlatforms,
     limits: file.limits,
+    rollout: {
+      environmentRetryMs: file.rollout.environmentRetry,
+      deleteStuckPods: file.rollout.deleteStuckPods,
+    },
+    requiredGates: file.requiredGates.map(({ namespaceSelector, approval, minimumAge, pins }) => ({
+      pins,
+      ...(namespaceSelector !== undefined && { namespaceSelector }),
+      ...(approval !== undefined && { approval: { required: approval.required, validForMs: approval.validFor } }),
+      ...(minimumAge !== undefined && { minimumAgeMs: minimumAge }),
+    })),
+    workloadKinds: file.workloadKinds,
+    ...(file.prometheus !== undefined && { prometheus: toPrometheus(file.prometheus) }),
     userAgent: file.userAgent ?? `slipway/${buildInfo.version}`,
     log: file.log,
     server: { healthPort, metricsPort, ...(listenAddress !== undefined && { listenAddress }) },
@@ -145,6 +191,18 @@ export function parseConfig(text: string, source: string, readFile?: ConfigInput
     shutdownGracePeriodMs: file.shutdownGracePeriod,
     replica: { namespace: 'default', podName: 'slipway' },
   });
+}
+
+function toPrometheus({
+  url,
+  bearerTokenFile,
+  caPem,
+}: NonNullable<z.output<typeof configFileSchema>['prometheus']>): PrometheusConfig {
+  return {
+    url,
+    ...(bearerTokenFile !== undefined && { bearerTokenFile }),
+    ...(caPem !== undefined && { caPem }),
+  };
 }
 
 type Flags = { readonly [Name in keyof typeof OPTIONS]?: string | undefined };

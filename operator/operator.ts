@@ -1,11 +1,13 @@
 // The whole operator, put together: the only place that knows every concrete class. Reads from top to bottom like a list.
 
 import { findCondition } from './api/conditions.ts';
-import { FIELD_MANAGER, type ImageRollout } from './api/kinds.ts';
+import { FIELD_MANAGER, type ImageDecision, type ImageRollout } from './api/kinds.ts';
 import type { Config } from './config.ts';
 import { NodePlatforms, projectNode } from './controllers/node-platforms.ts';
 import { AccessResolver } from './controllers/policy/access.ts';
+import { GateRulesReader } from './controllers/policy/gate-rules.ts';
 import {
+  DECISIONS_BY_POLICY,
   PolicyObserver,
   POLICIES_BY_TARGET,
   ROLLOUTS_BY_POLICY,
@@ -13,9 +15,10 @@ import {
 } from './controllers/policy/observe.ts';
 import { projectPolicy, type CachedPolicy } from './controllers/policy/projection.ts';
 import { PolicyReconciler } from './controllers/policy/reconciler.ts';
-import { TagReader } from './controllers/policy/tag-reader.ts';
+import { policyKeyOf, TagReader } from './controllers/policy/tag-reader.ts';
 import { targetIndexKeys } from './controllers/policy/targets.ts';
-import { imagePolicies, imageRollouts, nodes } from './controllers/resources.ts';
+import { imageDecisions, imagePolicies, imageRollouts, nodes } from './controllers/resources.ts';
+import { HealthReader } from './controllers/rollout/health-reader.ts';
 import { ROLLOUTS_BY_TARGET, RolloutReconciler } from './controllers/rollout/reconciler.ts';
 import { wire } from './controllers/wiring.ts';
 import { resourceOf, type WorkloadKinds } from './controllers/workload-kinds.ts';
@@ -31,6 +34,7 @@ import { parseKey, type KubeObject } from './kube/resource.ts';
 import { WorkQueue } from './kube/work-queue.ts';
 import { RegistryClient } from './registry/client.ts';
 import { TagSource } from './registry/tag-source.ts';
+import { createChecks } from './rollout/checks/index.ts';
 import { workloadTypes } from './rollout/workloads/index.ts';
 import { toWorkload, type Workload } from './rollout/workloads/workload.ts';
 import { serveHealth } from './server/health.ts';
@@ -97,6 +101,11 @@ export async function createOperator(config: Config, deps: OperatorDeps): Promis
       [ROLLOUTS_BY_TARGET]: ({ spec }) => spec.targets.map(({ uid }) => uid),
     },
   });
+  const decisions = createInformer<ImageDecision>({
+    ...common,
+    resource: imageDecisions,
+    indexes: { [DECISIONS_BY_POLICY]: ({ metadata, spec }) => [`${metadata.namespace ?? ''}/${spec.policy}`] },
+  });
   const workloadInformers: Informer<Workload>[] = [];
   const workloads: WorkloadKinds = new Map(
     Object.values(workloadTypes).map((type) => {
@@ -151,7 +160,7 @@ export async function createOperator(config: Config, deps: OperatorDeps): Promis
     client: registry,
     clock,
     random,
-    onChange: (subscriber) => policyController.enqueue(parseKey(subscriber)),
+    onChange: (subscriber) => policyController.enqueue(parseKey(policyKeyOf(subscriber))),
     log,
   });
 
@@ -164,6 +173,7 @@ export async function createOperator(config: Config, deps: OperatorDeps): Promis
       client: connection.client,
       policies: policies.cache,
       rollouts: rollouts.cache,
+      decisions: decisions.cache,
       rolloutsOf: (uid) => rollouts.cache.byIndex(ROLLOUTS_BY_TARGET, uid),
       workloads,
       tags: new TagReader({
@@ -172,6 +182,8 @@ export async function createOperator(config: Config, deps: OperatorDeps): Promis
         access: new AccessResolver({ client: connection.client, clock }),
         defaultPlatforms: () => platforms.required,
       }),
+      gateRules: new GateRulesReader({ required: config.requiredGates, client: connection.client, clock }),
+      environmentRetryMs: config.rollout.environmentRetryMs,
       clock,
     }),
   });
@@ -180,6 +192,10 @@ export async function createOperator(config: Config, deps: OperatorDeps): Promis
     rollouts: rollouts.cache,
     policies: policies.cache,
     workloads,
+    decisions: decisions.cache,
+    health: new HealthReader({ client, deleteStuckPods: config.rollout.deleteStuckPods }),
+    checksOf: ({ spec }) => createChecks(spec.settings.verify ?? [], { client, prometheus: config.prometheus }),
+    maxInFlight: config.limits.rollouts,
     claimant: () => ({ holder: identity, epoch: elector.epoch ?? 0 }),
     events,
     clock,
@@ -209,7 +225,7 @@ export async function createOperator(config: Config, deps: OperatorDeps): Promis
     log,
     observer: metrics.kube,
   });
-  wire({ policies, rollouts, workloads: workloadInformers, policyController, rolloutController });
+  wire({ policies, decisions, rollouts, workloads: workloadInformers, policyController, rolloutController });
   platforms.onChange(() => {
     for (const { metadata } of policies.cache.list()) {
       policyController.enqueue({ namespace: metadata.namespace ?? '', name: metadata.name });
@@ -219,7 +235,13 @@ export async function createOperator(config: Config, deps: OperatorDeps): Promis
   metrics.countPolicies(() => readinessOf(policies.cache.list()));
 
   const manager = new Manager({
-    informers: [policies, rollouts, ...workloadInformers, ...(nodeInformer === undefined ? [] : [nodeInformer])],
+    informers: [
+      policies,
+      decisions,
+      rollouts,
+      ...workloadInformers,
+      ...(nodeInformer === undefined ? [] : [nodeInformer]),
+    ],
     controllers: [policyController, rolloutController],
     leaderTasks: [{ name: 'tag source', run: (signal) => tagSource.run(signal) }],
     elector,

@@ -35,7 +35,7 @@ function page(kind: KindDefinition): string {
       ? ['## Rules for the whole object', '', ...kind.rules.flatMap(sentences).map((text) => `- ${text}`), '']
       : []),
     ...section('spec', toStructural(kind.spec), 2),
-    ...section('status', toStructural(kind.status), 2),
+    ...(kind.status === undefined ? [] : section('status', toStructural(kind.status), 2)),
   ];
   return `${lines.join('\n').trimEnd()}\n`;
 }

@@ -418,7 +418,7 @@ const verify = z
         job: z
           .object({
             template: z
-              .object({})
+              .looseObject({})
               .meta({ 'x-kubernetes-preserve-unknown-fields': true })
               .describe(
                 'A JobTemplateSpec of batch/v1: metadata and spec, as in a CronJob. $(SLIPWAY_TAG), $(SLIPWAY_DIGEST) and $(SLIPWAY_ROLLOUT) are set in the environment of its containers.',
@@ -613,6 +613,7 @@ const quarantineEntry = z.object({
   message: sentence(512).optional().describe('What happened, in a sentence.'),
   rollout: z.string().max(253).optional().describe('The ImageRollout that failed. Absent when a person rejected it.'),
   sinceTime: timestamp().describe('Since when.'),
+  releasedTime: timestamp().optional().describe('When a person released it. Absent while it is in force.'),
 });
 
 export type QuarantineEntry = z.output<typeof quarantineEntry>;

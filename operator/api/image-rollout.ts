@@ -93,7 +93,9 @@ const target = z.object({
           .min(1)
           .max(640)
           .optional()
-          .describe('The newest other image that was healthy here through its soak. Absent when there is none.'),
+          .describe(
+            'The newest image that was healthy here through its soak and is not in quarantine. Absent when there is none.',
+          ),
       }),
     )
     .min(1)

@@ -29,6 +29,8 @@ export interface StructuralSchema {
   readonly 'x-kubernetes-list-type'?: 'atomic' | 'set' | 'map';
   readonly 'x-kubernetes-list-map-keys'?: readonly string[];
   readonly 'x-kubernetes-validations'?: readonly Rule[];
+  /** Members that the schema does not name are kept: an object of another API, which judges it itself. */
+  readonly 'x-kubernetes-preserve-unknown-fields'?: true;
 }
 
 const ALLOWED_KEYS = [
@@ -52,6 +54,7 @@ const ALLOWED_KEYS = [
   'x-kubernetes-list-type',
   'x-kubernetes-list-map-keys',
   'x-kubernetes-validations',
+  'x-kubernetes-preserve-unknown-fields',
 ];
 
 const TYPES = ['object', 'array', 'string', 'integer', 'number', 'boolean'];
@@ -73,6 +76,7 @@ export function toStructural(schema: z.ZodType): StructuralSchema {
       if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
       // The API server's own check of the format is the right one.
       if (jsonSchema.format === 'date-time') delete jsonSchema.pattern;
+      if ('x-kubernetes-preserve-unknown-fields' in jsonSchema) delete jsonSchema.additionalProperties;
     },
   }) as Record<string, unknown>;
   delete json['$schema'];
@@ -136,7 +140,7 @@ export function toCustomResourceDefinition(definition: KindDefinition): Record<s
           name: API_VERSION,
           served: true,
           storage: true,
-          subresources: { status: {} },
+          ...(definition.status !== undefined && { subresources: { status: {} } }),
           additionalPrinterColumns: definition.columns,
           selectableFields: definition.selectableFields.map((jsonPath) => ({ jsonPath })),
           schema: { openAPIV3Schema: toObjectSchema(definition) },
@@ -156,7 +160,7 @@ export function toObjectSchema(definition: KindDefinition): Record<string, unkno
       kind: { type: 'string', description: `${definition.kind}.` },
       metadata: { type: 'object' },
       spec: toStructural(definition.spec),
-      status: toStructural(definition.status),
+      ...(definition.status !== undefined && { status: toStructural(definition.status) }),
     },
     required: ['spec'],
     ...(definition.rules.length > 0 && { 'x-kubernetes-validations': definition.rules }),

@@ -3,6 +3,7 @@
 
 import { X509Certificate } from 'node:crypto';
 import * as z from 'zod';
+import { WORKLOAD_KINDS } from '../api/image-policy.ts';
 import { parsePlatform, type Platform } from '../image/platform.ts';
 import { parseRepository } from '../image/reference.ts';
 import { LOG_LEVELS } from '../telemetry/logger.ts';
@@ -159,6 +160,61 @@ const server = z
     message: 'must differ from healthPort (8081 unless set)',
   });
 
+const requiredGates = z.strictObject({
+  namespaceSelector: z
+    .strictObject({ matchLabels: z.record(z.string(), z.string()) })
+    .optional()
+    .describe('Labels of the namespaces that this is demanded in. Default: all.'),
+  approval: z
+    .strictObject({
+      required: z.int().min(1).max(16).default(1).describe('How many different people must approve. Default: 1.'),
+      validFor: duration(60_000, 31_536_000_000, 'from 1m to 8760h')
+        .default(604_800_000)
+        .describe('How long an approval counts. Default: 168h.'),
+    })
+    .optional()
+    .describe('Every digest needs approvals.'),
+  minimumAge: duration(0, 31_536_000_000, 'at most 8760h')
+    .optional()
+    .describe('How long a tag must have pointed at the same digest. Example: 72h.'),
+  pins: z
+    .enum(['Report', 'Enforce'])
+    .default('Report')
+    .describe('Enforce: a pin needs the approvals too. Report: it does not, and the record says so. Default: Report.'),
+});
+
+const workloadKind = z.strictObject({
+  group: z.string().min(1).max(253).describe('API group. Example: argoproj.io.'),
+  version: z.string().min(1).max(63).describe('API version. Example: v1alpha1.'),
+  kind: z
+    .string()
+    .regex(/^[A-Z][A-Za-z0-9]{0,62}$/, 'write a kind, for example Rollout')
+    .describe('Kind, as targets[].kind names it. Example: Rollout.'),
+  plural: z
+    .string()
+    .regex(/^[a-z][a-z0-9-]{0,62}$/, 'write the plural in lower case, for example rollouts')
+    .describe('Plural, as the API server names it. Example: rollouts.'),
+  podTemplatePath: z
+    .string()
+    .regex(/^[A-Za-z][A-Za-z0-9]*(?:\.[A-Za-z][A-Za-z0-9]*){0,7}$/, 'write a path such as spec.template')
+    .default('spec.template')
+    .describe('Where the pod template is. Default: spec.template.'),
+});
+
+const prometheus = z
+  .strictObject({
+    url: z
+      .url({ protocol: /^https?$/, message: 'write an address such as http://prometheus.monitoring.svc:9090' })
+      .describe('Its address. Example: http://prometheus.monitoring.svc:9090.'),
+    bearerTokenFile: z.string().min(1).optional().describe('File whose content is sent as a bearer token.'),
+    caPem: z
+      .string()
+      .refine(isCertificateBundle, 'write PEM certificates (-----BEGIN CERTIFICATE-----), and no private key')
+      .optional()
+      .describe("PEM certificates trusted for it, in addition to the system's."),
+  })
+  .describe('A Prometheus that queries are put to.');
+
 /** What a configuration file may say. Everything has a default: an empty file is a good one. */
 export const configFileSchema = z.strictObject({
   registries: z
@@ -200,9 +256,56 @@ export const configFileSchema = z.strictObject({
     .strictObject({
       policyReconciles: z.int().min(1).max(64).default(4).describe('Policies worked on at once. Default: 4.'),
       rolloutReconciles: z.int().min(1).max(64).default(4).describe('Rollouts worked on at once. Default: 4.'),
+      rollouts: z
+        .int()
+        .min(1)
+        .max(1_000)
+        .default(20)
+        .describe(
+          'Rollouts in flight at once; others wait for their turn. What a person asks for, and every undo, does not wait. Default: 20.',
+        ),
     })
     .prefault({})
     .describe('How much is done at once.'),
+  rollout: z
+    .strictObject({
+      environmentRetry: duration(1_000, 86_400_000, 'from 1s to 24h')
+        .default(300_000)
+        .describe(
+          'How long the second attempt waits after the first failed for reasons outside of the image; the third waits three times as long. Default: 5m.',
+        ),
+      deleteStuckPods: z
+        .boolean()
+        .default(false)
+        .describe(
+          'Delete the pods of a StatefulSet that hang on a failed image after an undo (kubernetes#67250). Needs the right to delete pods. Default: false; a message then gives the command.',
+        ),
+    })
+    .prefault({})
+    .describe('How rollouts are carried out.'),
+  requiredGates: z
+    .array(requiredGates)
+    .max(64)
+    .default([])
+    .describe('What must hold before any rollout in certain namespaces, whatever the policies there ask for.'),
+  workloadKinds: z
+    .array(workloadKind)
+    .max(16)
+    .default([])
+    .superRefine((kinds, context) => {
+      const seen = new Set<string>(WORKLOAD_KINDS);
+      for (const [index, { kind }] of kinds.entries()) {
+        if (seen.has(kind))
+          context.addIssue({
+            code: 'custom',
+            path: [index, 'kind'],
+            message: `${kind} is known already: leave it out`,
+          });
+        seen.add(kind);
+      }
+    })
+    .describe('Further kinds with a pod template that policies may move. The chart grants the rights.'),
+  prometheus: prometheus.optional().describe('Where rollout.verify asks its queries. Default: nowhere.'),
   userAgent: z
     .string()
     .regex(/^[\x21-\x7e](?:[\x20-\x7e]{0,198}[\x21-\x7e])?$/, 'write printable ASCII, at most 200 characters')

@@ -3,6 +3,7 @@
 import { API_GROUP, API_VERSION, type ImageDecision, type ImagePolicy, type ImageRollout } from '../api/kinds.ts';
 import type { KubeObject } from '../api/object.ts';
 import { defineResource } from '../kube/resource.ts';
+import type { Job as JobFacts, Pod as PodFacts } from '../rollout/health/pod.ts';
 
 export const imagePolicies = defineResource<ImagePolicy>({
   group: API_GROUP,
@@ -25,39 +26,8 @@ export const imageRollouts = defineResource<ImageRollout>({
   plural: 'imagerollouts',
 });
 
-export interface Pod extends KubeObject {
-  readonly spec?: {
-    readonly containers?: readonly { readonly name: string; readonly image?: string }[];
-    readonly initContainers?: readonly { readonly name: string; readonly image?: string }[];
-  };
-  readonly status?: {
-    readonly phase?: string;
-    readonly message?: string;
-    readonly conditions?: readonly {
-      readonly type: string;
-      readonly status: string;
-      readonly reason?: string;
-      readonly message?: string;
-    }[];
-    readonly containerStatuses?: readonly ContainerStatus[];
-    readonly initContainerStatuses?: readonly ContainerStatus[];
-  };
-}
-
-export interface ContainerStatus {
-  readonly name: string;
-  readonly image?: string;
-  readonly imageID?: string;
-  readonly restartCount?: number;
-  readonly state?: {
-    readonly running?: { readonly startedAt?: string };
-    readonly waiting?: { readonly reason?: string; readonly message?: string };
-    readonly terminated?: { readonly reason?: string; readonly message?: string; readonly exitCode?: number };
-  };
-  readonly lastState?: {
-    readonly terminated?: { readonly reason?: string; readonly message?: string; readonly exitCode?: number };
-  };
-}
+export type Pod = KubeObject & PodFacts;
+export type Job = KubeObject & JobFacts;
 
 export interface Secret extends KubeObject {
   readonly type?: string;
@@ -73,12 +43,29 @@ export interface ServiceAccount extends KubeObject {
   readonly imagePullSecrets?: readonly { readonly name?: string }[];
 }
 
+export interface Service extends KubeObject {
+  readonly spec?: {
+    readonly type?: string;
+    readonly clusterIP?: string;
+    readonly ports?: readonly { readonly port: number }[];
+  };
+}
+
 export interface Node extends KubeObject {
   readonly spec?: { readonly unschedulable?: boolean };
   readonly status?: { readonly nodeInfo?: { readonly operatingSystem?: string; readonly architecture?: string } };
 }
 
+export const namespaces = defineResource<KubeObject>({
+  group: '',
+  version: 'v1',
+  kind: 'Namespace',
+  plural: 'namespaces',
+  namespaced: false,
+});
 export const pods = defineResource<Pod>({ group: '', version: 'v1', kind: 'Pod', plural: 'pods' });
+export const jobs = defineResource<Job>({ group: 'batch', version: 'v1', kind: 'Job', plural: 'jobs' });
+export const services = defineResource<Service>({ group: '', version: 'v1', kind: 'Service', plural: 'services' });
 export const secrets = defineResource<Secret>({ group: '', version: 'v1', kind: 'Secret', plural: 'secrets' });
 export const configMaps = defineResource<ConfigMap>({
   group: '',

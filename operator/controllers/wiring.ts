@@ -2,11 +2,11 @@
 // forgetting to wake costs correctness, so when in doubt these rules wake.
 
 import { isDeepStrictEqual } from 'node:util';
-import type { ImageRollout } from '../api/kinds.ts';
+import type { ImageDecision, ImageRollout } from '../api/kinds.ts';
 import type { Controller } from '../kube/controller.ts';
 import type { CacheEvent, Informer } from '../kube/informer.ts';
 import { keyOf } from '../kube/resource.ts';
-import { isFinished } from '../rollout/state-machine.ts';
+import { isFinished } from '../rollout/verdict.ts';
 import type { Workload } from '../rollout/workloads/workload.ts';
 import { POLICIES_BY_TARGET, ROLLOUTS_BY_POLICY } from './policy/observe.ts';
 import type { CachedPolicy } from './policy/projection.ts';
@@ -20,6 +20,7 @@ const URGENT = { priority: 100 };
 
 export interface Wiring {
   readonly policies: Informer<CachedPolicy>;
+  readonly decisions: Informer<ImageDecision>;
   readonly rollouts: Informer<ImageRollout>;
   readonly workloads: readonly Informer<Workload>[];
   readonly policyController: Pick<Controller, 'enqueue'>;
@@ -27,7 +28,7 @@ export interface Wiring {
 }
 
 export function wire(wiring: Wiring): void {
-  const { policies, rollouts, workloads, policyController, rolloutController } = wiring;
+  const { policies, decisions, rollouts, workloads, policyController, rolloutController } = wiring;
 
   const wakePoliciesOf = (namespace: string, kind: string, name: string): void => {
     for (const value of [`${namespace}/${kind}/${name}`, `${namespace}/${kind}/*`]) {
@@ -58,11 +59,22 @@ export function wire(wiring: Wiring): void {
     }
   });
 
+  decisions.onEvent(({ object, initial }) => {
+    if (initial) return;
+    const key = { namespace: object.metadata.namespace ?? '', name: object.spec.policy };
+    policyController.enqueue(key, URGENT);
+    for (const rollout of rollouts.cache.byIndex(ROLLOUTS_BY_POLICY, `${key.namespace}/${key.name}`)) {
+      if (!isFinished(rollout.status)) rolloutController.enqueue(keyOf(rollout), URGENT);
+    }
+  });
+
   rollouts.onEvent(({ type, object, previous, initial }) => {
     const isEnded = type === 'deleted' || isFinished(object.status);
     if (!isEnded) rolloutController.enqueue(keyOf(object), URGENT);
     if (initial) return;
-    if (type === 'updated' && previous?.status?.state === object.status?.state) return;
+    const isSameStage =
+      previous?.status?.state === object.status?.state && previous?.status?.awaitsRun === object.status?.awaitsRun;
+    if (type === 'updated' && isSameStage) return;
     const namespace = object.metadata.namespace ?? '';
     policyController.enqueue({ namespace, name: object.spec.policy.name });
     if (!isEnded) return;

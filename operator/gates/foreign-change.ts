@@ -1,11 +1,10 @@
 // Whether somebody else set an image that Slipway stands back from.
 
-import { open, type Gate } from './gate.ts';
+import { open, waiting, type Gate } from './gate.ts';
 
 export const foreignChange: Gate = {
   name: 'foreign-change',
+  bindsPins: true,
   judge: ({ holds }) =>
-    holds.length > 0
-      ? { answer: 'Waiting', reason: 'ManualHold', message: holds.join('; ').slice(0, 1024) }
-      : open('nobody else changed the image'),
+    holds.length > 0 ? waiting('ManualHold', holds.join('; ')) : open('nobody else changed the image'),
 };

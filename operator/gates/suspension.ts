@@ -1,15 +1,12 @@
 // Whether the policy is suspended.
 
-import { open, type Gate } from './gate.ts';
+import { open, waiting, type Gate } from './gate.ts';
 
 export const suspension: Gate = {
   name: 'suspension',
+  bindsPins: true,
   judge: ({ isSuspended }) =>
     isSuspended
-      ? {
-          answer: 'Waiting',
-          reason: 'Suspended',
-          message: 'the policy is suspended: set spec.suspend to false to go on',
-        }
+      ? waiting('Suspended', 'the policy is suspended: set spec.suspend to false to go on')
       : open('the policy is not suspended'),
 };

@@ -97,6 +97,6 @@ export function isSameRepository(a: Repository, b: Repository): boolean {
 }
 
 /** What Slipway writes into a workload: `repo:tag@sha256:…`, the repository spelled as the user spelled it. */
-export function formatPinnedImage(repositoryAsWritten: string, tag: string, digest: Digest): string {
-  return `${repositoryAsWritten}:${tag}@${digest}`;
+export function formatPinnedImage(repositoryAsWritten: string, tag: string | undefined, digest: Digest): string {
+  return tag === undefined ? `${repositoryAsWritten}@${digest}` : `${repositoryAsWritten}:${tag}@${digest}`;
 }

@@ -1,29 +1,39 @@
 // The life of one ImageRollout, as a pure function from what is seen to the next single step. The caller performs the
 // step, looks again and asks again, so a crash between any two steps loses nothing: the next leader sees the same facts.
 //
-//   Pending ──claim──▶ Applying ──every target written──▶ Verifying ──every target settled──▶ Succeeded
-//      │                  │                                   │  ├─ one failed ─────────────▶ Held
-//      │                  ├─ deadline: cannot be written ─────┼──┘
-//      │                  └─ somebody else set the image ─────┴────────────────────────────▶ Aborted
-//      └─ the policy was edited or deleted ────────────────────────────────────────────────▶ Aborted
+//   Pending ──claim──▶ Applying ──all written──▶ Verifying ◀──no longer healthy──┐
+//      │                  │                        │  └──all healthy, checks pass──▶ Soaking ──▶ Succeeded
+//      │                  └───────── failure ──────┴──────────────── failure ────────┘
+//      │                                           │ recorded first
+//      │                ┌──────────────────────────┴───────┬──────────────────────┐
+//      │          onFailure: RollBack               onFailure: Hold, or      somebody else set
+//      │                ▼                           nothing to go back to    the only image
+//      │           RollingBack ──▶ RolledBack              ▼                      ▼
+//      │                └────────▶ RollbackFailed        Held                  Aborted
+//      └─ the policy was edited, deleted or pinned, or a newer rollout took the CronJob over ──▶ Aborted
 //
-//   Each target: Pending ─▶ Applied ─▶ Healthy | Failed, or from any of the first two: Gone (deleted, created anew),
-//   Contested (somebody else set another image, or took ours back). A finished rollout never changes again.
+//   Each target: Pending ─▶ Applied ─▶ Healthy | Failed, and back: Undoing ─▶ Undone ─▶ Restored | UndoFailed. Skipped:
+//   never written, because the rollout failed before. Gone: deleted or created anew. Contested: somebody else set another
+//   image, or took ours back; it is not written again. A finished rollout never changes again.
 //
 // Claim, act, finalise: the claim is a compare-and-set on the rollout's own status, every write to a workload tests the
-// version it was decided on, and the result is recorded last.
+// version it was decided on, and the result is recorded last. A failure is on record before anything is set back.
 
 import { isDeepStrictEqual } from 'node:util';
-import { updateConditions, type ConditionClaim } from '../api/conditions.ts';
 import {
-  FINISHED_STATES,
+  type FailureClass,
   type ImageRolloutSpec,
   type ImageRolloutStatus,
   type RolloutState,
   type RolloutTarget,
   type RolloutTargetStatus,
+  type TargetState,
 } from '../api/image-rollout.ts';
 import { formatDurationMs, parseDurationMs, parseTimestampMs, toTimestamp } from '../time/duration.ts';
+import type { CheckOutcome } from './checks/check.ts';
+import { countOf, describe, describeForeign, describeImages } from './describe.ts';
+import type { TargetHealth } from './health/target-health.ts';
+import { isFinished } from './verdict.ts';
 import type { Workload } from './workloads/workload.ts';
 
 /** What is true right now. `live` comes from a GET, never from a cache. */
@@ -35,20 +45,34 @@ export interface RolloutObservation {
   /** Absent until the rollout is claimed. */
   readonly status?: ImageRolloutStatus;
   /** The policy as it is now; absent when it is gone or was created anew. */
-  readonly policy?: { readonly generation: number; readonly suspend: boolean };
+  readonly policy?: {
+    readonly generation: number;
+    readonly suspend: boolean;
+    /** `spec.pin`. Absent when nothing is pinned. */
+    readonly pin?: { readonly tag?: string | undefined; readonly digest?: string | undefined };
+  };
+  /** Who rejected one of its images, as a sentence. Absent: nobody did. */
+  readonly rejected?: string;
+  /** A newer rollout that wants to move the same CronJob. Absent: there is none. */
+  readonly supersededBy?: string;
   /** Who would act. */
   readonly claimant: { readonly holder: string; readonly epoch: number };
-  /** An older unfinished rollout that has one of these workloads; absent when the way is free. */
+  /** Why it may not start yet, as a sentence. Absent when the way is free. */
   readonly blockedBy?: string;
   /** In the order of `spec.targets`. */
   readonly targets: readonly ObservedTarget[];
+  /**
+   * What the checks of `settings.verify` have just answered, in order; undefined where one was not asked. Empty: they were
+   * asked a moment ago. Absent: nobody asked yet.
+   */
+  readonly checks?: readonly (CheckOutcome | undefined)[];
 }
 
 export interface ObservedTarget {
   /** Absent when no workload of this name exists. */
   readonly live?: Workload;
-  /** What its pods complain about, quoted; absent when they do not, or were not asked. */
-  readonly podMessage?: string;
+  /** Absent when nobody looked: then the workload's own progress counts. */
+  readonly health?: TargetHealth;
   /** Why the last attempt to write it was refused, when that was no conflict. */
   readonly writeProblem?: string;
 }
@@ -60,31 +84,59 @@ export type RolloutStep =
   | { readonly kind: 'record'; readonly status: ImageRolloutStatus }
   /** Write the images of this target, then look again. */
   | { readonly kind: 'apply'; readonly index: number }
+  /** Set the images of this target back, then look again. */
+  | { readonly kind: 'undo'; readonly index: number }
+  /** Ask these checks, then look again with their answers. */
+  | { readonly kind: 'check'; readonly indexes: readonly number[] }
   /** Take the annotations off these targets, write this status, done. */
   | { readonly kind: 'finish'; readonly status: ImageRolloutStatus; readonly release: readonly number[] };
 
-const MAX_MESSAGE_LENGTH = 2048;
-const MAX_TARGET_MESSAGE_LENGTH = 1024;
-const CLAIM_RESPITE_MS = 15_000;
+type FinalState = Extract<RolloutState, 'Succeeded' | 'RolledBack' | 'RollbackFailed' | 'Held' | 'Aborted'>;
+type Failure = NonNullable<ImageRolloutStatus['failure']>;
 
-export function isFinished(status: Pick<ImageRolloutStatus, 'state'> | undefined): boolean {
-  return status !== undefined && FINISHED_STATES.includes(status.state);
-}
+const CLAIM_RESPITE_MS = 15_000;
+/** While a rollout soaks, its checks are asked this often. */
+const CHECK_INTERVAL_MS = 10_000;
+/** A check that says no this often in a row fails the rollout. */
+const MAX_CHECK_FAILURES = 3;
+const MAX_MESSAGE_LENGTH = 1024;
 
 /** How the live images of a target compare with what the rollout knows. */
 export type TargetImages = 'before' | 'after' | 'foreign' | 'gone';
 
 export function compareImages(target: RolloutTarget, live: Workload | undefined): TargetImages {
+  return compare(
+    target,
+    live,
+    ({ from }) => from,
+    ({ to }) => to,
+  );
+}
+
+type Container = RolloutTarget['containers'][number];
+
+function compare(
+  target: RolloutTarget,
+  live: Workload | undefined,
+  before: (container: Container) => string | undefined,
+  after: (container: Container) => string | undefined,
+): TargetImages {
   if (live === undefined || live.metadata.uid !== target.uid) return 'gone';
   let isAfter = true;
   for (const wanted of target.containers) {
     const container = live.containers.find(({ name, init }) => name === wanted.name && init === wanted.init);
     if (container === undefined) return 'foreign';
-    if (container.image === wanted.to) continue;
-    if (container.image !== wanted.from) return 'foreign';
+    if (container.image === after(wanted)) continue;
+    if (container.image !== before(wanted)) return 'foreign';
     isAfter = false;
   }
   return isAfter ? 'after' : 'before';
+}
+
+/** What an undo of this target writes into a container; undefined when it brings nothing back. */
+export function undoImage(target: Pick<RolloutTargetStatus, 'undo'>, container: Container): string | undefined {
+  if (target.undo === 'Back') return container.back;
+  return target.undo === 'LastGood' ? container.lastGood : undefined;
 }
 
 /** The next step. Total: every observation has one. */
@@ -92,13 +144,13 @@ export function nextStep(observation: RolloutObservation): RolloutStep {
   const { status, policy, spec } = observation;
   if (isFinished(status)) return { kind: 'wait' };
   if (policy === undefined) return finish(observation, 'Aborted', 'the policy is gone: the workloads stay as they are');
-  if (status === undefined || status.state === 'Pending') {
-    if (policy.generation !== spec.policy.generation) {
-      return finish(observation, 'Aborted', 'the policy was edited before anything was changed');
-    }
-    if (policy.suspend || observation.blockedBy !== undefined) return waitPending(observation);
-    return { kind: 'record', status: claim(observation) };
-  }
+  if (isOverruled(spec, policy.pin))
+    return finish(
+      observation,
+      'Aborted',
+      'a person pinned another image: the workloads stay as they are until it follows',
+    );
+  if (status === undefined || status.state === 'Pending') return stepPending(observation, policy);
   if (policy.suspend) return pause(observation, status);
   if (status.suspendedTime !== undefined) return { kind: 'record', status: resume(observation, status) };
   if (!isOurs(status.claim, observation)) {
@@ -106,14 +158,30 @@ export function nextStep(observation: RolloutObservation): RolloutStep {
     if (untilMs !== undefined) return { kind: 'wait', wakeAtMs: untilMs };
     return { kind: 'record', status: { ...status, claim: newClaim(observation) } };
   }
-  return status.state === 'Applying' ? stepApplying(observation, status) : stepVerifying(observation, status);
+  if (status.state === 'RollingBack') return stepRollingBack(observation, status);
+  if (observation.rejected !== undefined) return fail(observation, status, 'Image', 'Rejected', observation.rejected);
+  if (status.state === 'Applying') return stepApplying(observation, status);
+  if (status.awaitsRun === true && observation.supersededBy !== undefined) {
+    return finish(
+      observation,
+      'Aborted',
+      `superseded by ${observation.supersededBy} before the next run of the CronJob`,
+    );
+  }
+  return stepVerifying(observation, status);
 }
 
-function waitPending(observation: RolloutObservation): RolloutStep {
-  const message =
-    observation.policy?.suspend === true
-      ? 'waits: the policy is suspended'
-      : `waits for rollout ${observation.blockedBy ?? ''}, which moves the same workload`;
+function isOverruled(spec: ImageRolloutSpec, pin: NonNullable<RolloutObservation['policy']>['pin']): boolean {
+  return pin !== undefined && (spec.pin?.tag !== pin.tag || spec.pin?.digest !== pin.digest);
+}
+
+function stepPending(observation: RolloutObservation, policy: NonNullable<RolloutObservation['policy']>): RolloutStep {
+  const { spec, rejected } = observation;
+  if (policy.generation !== spec.policy.generation)
+    return finish(observation, 'Aborted', 'the policy was edited before anything was changed');
+  if (rejected !== undefined) return finish(observation, 'Aborted', `${rejected}, before anything was changed`);
+  if (!policy.suspend && observation.blockedBy === undefined) return { kind: 'record', status: claim(observation) };
+  const message = policy.suspend ? 'waits: the policy is suspended' : `waits: ${observation.blockedBy ?? ''}`;
   if (observation.status?.message === message) return { kind: 'wait' };
   return { kind: 'record', status: describe(observation, { state: 'Pending', message }) };
 }
@@ -132,37 +200,51 @@ function isOurs(claim: ImageRolloutStatus['claim'], { claimant }: RolloutObserva
  * when the claim may be taken over at once.
  */
 function respiteUntilMs(
-  claim: ImageRolloutStatus['claim'],
+  held: ImageRolloutStatus['claim'],
   { claimant, nowMs }: RolloutObservation,
 ): number | undefined {
-  if (claim === undefined || claim.holder === claimant.holder || claim.epoch < claimant.epoch) return undefined;
-  const sinceMs = parseTimestampMs(claim.time) ?? nowMs;
+  if (held === undefined || held.holder === claimant.holder || held.epoch < claimant.epoch) return undefined;
+  const sinceMs = parseTimestampMs(held.time) ?? nowMs;
   const isRecent = sinceMs <= nowMs && nowMs < sinceMs + CLAIM_RESPITE_MS;
   return isRecent ? sinceMs + CLAIM_RESPITE_MS : undefined;
 }
 
-function deadlineAfter({ spec, nowMs }: RolloutObservation): string {
-  return toTimestamp(nowMs + parseDurationMs(spec.settings.progressDeadline) + 999);
+function deadlineAfter({ spec, nowMs }: RolloutObservation, fromMs = nowMs): string {
+  return toTimestamp(fromMs + parseDurationMs(spec.settings.progressDeadline) + 999);
 }
 
 function claim(observation: RolloutObservation): ImageRolloutStatus {
   const { spec, nowMs, targets } = observation;
+  const claimed = spec.targets.map((target, index): RolloutTargetStatus => {
+    const live = targets[index]?.live;
+    return {
+      kind: target.kind,
+      name: target.name,
+      state: 'Pending',
+      undo: chooseUndo(target, live),
+      ...(live !== undefined && { resourceVersion: live.metadata.resourceVersion }),
+    };
+  });
+  const blocked = spec.settings.onFailure === 'RollBack' && claimed.some(({ undo }) => undo === 'Blocked');
   return describe(observation, {
     state: 'Applying',
-    message: `writing ${describeImages(spec)} to ${countOf(spec.targets.length, 'workload')}`,
+    message: `writing ${describeImages(spec)} to ${countOf(spec.targets.length, 'workload')}${blocked ? '; if it fails, not all of them can be set back' : ''}`,
     claim: newClaim(observation),
     startTime: toTimestamp(nowMs),
     deadlineTime: deadlineAfter(observation),
-    targets: spec.targets.map((target, index): RolloutTargetStatus => {
-      const resourceVersion = targets[index]?.live?.metadata.resourceVersion;
-      return {
-        kind: target.kind,
-        name: target.name,
-        state: 'Pending',
-        ...(resourceVersion !== undefined && { resourceVersion }),
-      };
-    }),
+    targets: claimed,
   });
+}
+
+/** The image before, if it was healthy; else the last good one, unless that is the very one that was not. */
+function chooseUndo(
+  { containers }: RolloutTarget,
+  live: Workload | undefined,
+): NonNullable<RolloutTargetStatus['undo']> {
+  const wasHealthy = live?.progress.kind !== 'progressing';
+  if (wasHealthy && containers.every(({ back }) => back !== undefined)) return 'Back';
+  const isOther = containers.some(({ lastGood, back, from }) => lastGood !== back && lastGood !== from);
+  return isOther && containers.every(({ lastGood }) => lastGood !== undefined) ? 'LastGood' : 'Blocked';
 }
 
 function pause(observation: RolloutObservation, status: ImageRolloutStatus): RolloutStep {
@@ -177,21 +259,33 @@ function pause(observation: RolloutObservation, status: ImageRolloutStatus): Rol
   };
 }
 
+/** Neither the deadline nor the soak went on meanwhile. */
 function resume(observation: RolloutObservation, status: ImageRolloutStatus): ImageRolloutStatus {
   const { suspendedTime, ...rest } = status;
   const pausedMs = Math.max(0, observation.nowMs - (parseTimestampMs(suspendedTime) ?? observation.nowMs));
-  const deadlineMs = parseTimestampMs(status.deadlineTime);
+  const later = (timestamp: string | undefined): string | undefined => {
+    const timeMs = parseTimestampMs(timestamp);
+    return timeMs === undefined ? undefined : toTimestamp(timeMs + pausedMs);
+  };
+  const deadlineTime = later(status.deadlineTime);
+  const soakTime = later(status.soakTime);
   return describe(observation, {
     ...rest,
-    ...(deadlineMs !== undefined && { deadlineTime: toTimestamp(deadlineMs + pausedMs) }),
+    ...(deadlineTime !== undefined && { deadlineTime }),
+    ...(soakTime !== undefined && { soakTime }),
     message: 'goes on: the policy is no longer suspended',
   });
 }
 
+function isPast(timestamp: string | undefined, nowMs: number): boolean {
+  return nowMs >= (parseTimestampMs(timestamp) ?? Infinity);
+}
+
 function stepApplying(observation: RolloutObservation, status: ImageRolloutStatus): RolloutStep {
   const { spec, targets, nowMs } = observation;
-  const isLate = nowMs >= (parseTimestampMs(status.deadlineTime) ?? Infinity);
+  const isLate = isPast(status.deadlineTime, nowMs);
   let blocked: number | undefined;
+  let refusal: string | undefined;
   const judged = spec.targets.map((target, index): RolloutTargetStatus => {
     const before = targetStatus(status, target, index);
     if (before.state !== 'Pending') return before;
@@ -200,7 +294,7 @@ function stepApplying(observation: RolloutObservation, status: ImageRolloutStatu
     const applied = { ...withoutMessage(before), ...(wasWritten && { appliedTime: toTimestamp(nowMs) }) };
     switch (compareImages(target, live)) {
       case 'gone':
-        return { ...before, state: 'Gone', message: `${target.kind} ${target.name} was deleted or created anew` };
+        return gone(before);
       case 'foreign':
         return { ...applied, state: 'Contested', message: describeForeign(target, live) };
       case 'after':
@@ -210,21 +304,22 @@ function stepApplying(observation: RolloutObservation, status: ImageRolloutStatu
         if (wasWritten) return { ...applied, state: 'Contested', message: describeForeign(target, live) };
         const problem = targets[index]?.writeProblem ?? before.message;
         // The deadline is for writes that are refused. One that a crash prevented is still owed.
-        if (isLate && problem !== undefined) return { ...before, state: 'Failed', message: problem };
+        if (isLate && problem !== undefined) {
+          refusal ??= `${target.kind} ${target.name}: ${problem}`;
+          return { ...before, state: 'Skipped', message: problem };
+        }
         blocked ??= index;
         return problem === undefined ? before : { ...before, message: problem };
       }
     }
   });
-  const hasFailed = judged.some(({ state }) => state === 'Failed');
-  const next = hasFailed ? judged.map(giveUp) : judged;
-  if (blocked !== undefined && !hasFailed) {
+  const next: ImageRolloutStatus = { ...status, targets: judged };
+  if (refusal !== undefined) return fail(observation, next, 'Environment', 'WriteRefused', refusal);
+  const contested = judged.find(({ state }) => state === 'Contested');
+  if (contested !== undefined) return failContested(observation, next, contested);
+  if (blocked !== undefined) {
     // Each write is put on record before the next one, a refused write once; the caller tries it again with back-off.
-    const described = describe(observation, {
-      ...status,
-      targets: next,
-      message: next[blocked]?.message ?? status.message,
-    });
+    const described = describe(observation, { ...next, message: judged[blocked]?.message ?? status.message });
     return isDeepStrictEqual(described, status)
       ? { kind: 'apply', index: blocked }
       : { kind: 'record', status: described };
@@ -232,9 +327,8 @@ function stepApplying(observation: RolloutObservation, status: ImageRolloutStatu
   return {
     kind: 'record',
     status: describe(observation, {
-      ...status,
+      ...next,
       state: 'Verifying',
-      targets: next,
       deadlineTime: deadlineAfter(observation),
       message: `${describeImages(spec)} is written; waiting for the workloads to become healthy`,
     }),
@@ -249,90 +343,400 @@ function hasOurMark(name: string, before: RolloutTargetStatus, live: Workload | 
   return live?.rollout === name && live.metadata.resourceVersion !== before.resourceVersion;
 }
 
-function giveUp(target: RolloutTargetStatus): RolloutTargetStatus {
-  if (target.state !== 'Pending') return target;
-  return { ...target, state: 'Failed', message: 'not written, because another workload could not be written' };
+function gone(target: RolloutTargetStatus): RolloutTargetStatus {
+  return { ...target, state: 'Gone', message: `${target.kind} ${target.name} was deleted or created anew` };
+}
+
+/** What the workload itself says, for when nobody asked its pods. */
+function healthOf({ live, health }: ObservedTarget): TargetHealth {
+  if (health !== undefined) return health;
+  return live?.progress ?? { kind: 'progressing', message: 'not seen yet' };
+}
+
+interface Judgement {
+  readonly target: RolloutTargetStatus;
+  readonly failure?: Omit<Failure, 'time'>;
+  readonly isUnproven?: boolean;
+  readonly awaitsRun?: boolean;
+  /** The run of a CronJob began here, and the deadline counts from it. */
+  readonly runStartMs?: number;
 }
 
 function stepVerifying(observation: RolloutObservation, status: ImageRolloutStatus): RolloutStep {
   const { spec, targets, nowMs } = observation;
-  const deadlineMs = parseTimestampMs(status.deadlineTime) ?? Infinity;
-  const isLate = nowMs >= deadlineMs;
-  let isUnproven = false;
-  const next = spec.targets.map((target, index): RolloutTargetStatus => {
-    const before = targetStatus(status, target, index);
-    if (before.state !== 'Applied' && before.state !== 'Healthy') return before;
-    const observed = targets[index];
-    const live = observed?.live;
-    const images = compareImages(target, live);
-    if (images === 'gone')
-      return { ...before, state: 'Gone', message: `${target.kind} ${target.name} was deleted or created anew` };
-    if (images !== 'after' || live === undefined)
-      return { ...before, state: 'Contested', message: describeForeign(target, live) };
-    const { progress } = live;
-    switch (progress.kind) {
-      case 'healthy':
-        return withoutMessage({ ...before, state: 'Healthy' });
-      case 'idle':
-        isUnproven = true;
-        return { ...before, state: 'Healthy', message: progress.message };
-      case 'paused':
-        // Told not to move is no evidence against the image.
-        if (!isLate) return { ...before, state: 'Applied', message: progress.message };
-        isUnproven = true;
-        return { ...before, state: 'Healthy', message: progress.message };
-      case 'progressing': {
-        const message =
-          observed?.podMessage === undefined ? progress.message : `${progress.message}: ${observed.podMessage}`;
-        return { ...before, state: isLate ? 'Failed' : 'Applied', message };
-      }
-    }
+  const judgements = spec.targets.map((target, index) =>
+    judge(observation, status, target, targetStatus(status, target, index), targets[index] ?? {}),
+  );
+  const next: ImageRolloutStatus = { ...status, targets: judgements.map(({ target }) => target) };
+  const contested = next.targets?.find(({ state }) => state === 'Contested');
+  const isSettled = judgements.every(({ target }) => target.state !== 'Applied');
+  if (contested !== undefined && (spec.settings.atomic || isSettled))
+    return failContested(observation, next, contested);
+  if (next.targets?.every(({ state }) => state === 'Gone') === true)
+    return finish(observation, 'Aborted', 'every workload is gone', next);
+  // One that goes back by itself waits until the others have come to their end.
+  const failures = judgements.flatMap(({ failure }) => (failure === undefined ? [] : [failure]));
+  const worst = failures.find((failure) => failure.class === 'Image') ?? failures[0];
+  if (worst !== undefined && (spec.settings.atomic || isSettled))
+    return fail(observation, next, worst.class, worst.reason, worst.message);
+  if (!isSettled) return keepVerifying(observation, status, next, judgements);
+  const isUnproven = judgements.some((judgement) => judgement.isUnproven === true);
+  // What does not run cannot answer.
+  const verified = isUnproven ? undefined : stepChecks(observation, next);
+  if (verified !== undefined && verified.kind !== 'wait') return verified;
+  const soakTime = status.state === 'Soaking' ? (status.soakTime ?? toTimestamp(nowMs)) : toTimestamp(nowMs);
+  const soakUntilMs = (parseTimestampMs(soakTime) ?? nowMs) + parseDurationMs(spec.settings.soak);
+  const mayEnd = verified === undefined && (isUnproven || nowMs >= soakUntilMs);
+  if (mayEnd) return succeed(observation, next, isUnproven);
+  const { awaitsRun: _, ...rest } = next;
+  const soaking = describe(observation, {
+    ...rest,
+    state: 'Soaking',
+    soakTime,
+    ...(status.state !== 'Soaking' && { deadlineTime: deadlineAfter(observation) }),
+    message: `every workload is healthy with ${describeImages(spec)}, and has to stay so until ${toTimestamp(soakUntilMs)}`,
   });
-  const progressed: ImageRolloutStatus = { ...status, targets: next };
-  if (next.every(({ state }) => state !== 'Applied')) return settle(observation, progressed, isUnproven);
-  const waitingFor = next
-    .filter(({ state }) => state === 'Applied')
-    .map(({ kind, name, message }) => `${kind} ${name}: ${message ?? 'not healthy yet'}`);
-  const described = describe(observation, { ...progressed, message: waitingFor.join('; ') });
-  return isDeepStrictEqual(described, status)
-    ? { kind: 'wait', wakeAtMs: deadlineMs }
-    : { kind: 'record', status: described };
+  if (!isDeepStrictEqual(soaking, status)) return { kind: 'record', status: soaking };
+  return { kind: 'wait', wakeAtMs: Math.min(Math.max(soakUntilMs, nowMs + 1), verified?.wakeAtMs ?? Infinity) };
 }
 
-/** Every target has come to its end: the result. */
-function settle(observation: RolloutObservation, status: ImageRolloutStatus, isUnproven: boolean): RolloutStep {
-  const targets = status.targets ?? [];
-  const of = (state: RolloutTargetStatus['state']) => targets.filter((target) => target.state === state);
-  const quote = (entries: readonly RolloutTargetStatus[]) =>
-    entries.map(({ kind, name, message }) => `${kind} ${name}: ${message ?? ''}`).join('; ');
-  const what = describeImages(observation.spec);
-  const contested = of('Contested');
-  const failed = of('Failed');
-  if (contested.length > 0)
-    return finish(observation, 'Aborted', `somebody else changed the image. ${quote(contested)}`, status);
-  if (failed.length > 0) {
-    const within = formatDurationMs(parseDurationMs(observation.spec.settings.progressDeadline));
-    return finish(observation, 'Held', `not healthy within ${within}, and left as it is. ${quote(failed)}`, status);
+function judge(
+  { spec, nowMs }: RolloutObservation,
+  status: ImageRolloutStatus,
+  target: RolloutTarget,
+  before: RolloutTargetStatus,
+  observed: ObservedTarget,
+): Judgement {
+  if (before.state !== 'Applied' && before.state !== 'Healthy') return { target: before };
+  const images = compareImages(target, observed.live);
+  if (images === 'gone') return { target: gone(before) };
+  if (images !== 'after')
+    return { target: { ...before, state: 'Contested', message: describeForeign(target, observed.live) } };
+  // The deadline is for becoming healthy; one that was healthy and is no longer gets another.
+  const isLate = status.state !== 'Soaking' && isPast(status.deadlineTime, nowMs);
+  const health = healthOf(observed);
+  const title = `${target.kind} ${target.name}`;
+  const quote = (message: string): string => `${title}: ${message}`;
+  switch (health.kind) {
+    case 'healthy':
+      return { target: withoutMessage({ ...before, state: 'Healthy' }) };
+    case 'idle':
+      return { target: { ...before, state: 'Healthy', message: health.message }, isUnproven: true };
+    case 'paused':
+      // Told not to move is no evidence against the image.
+      if (!isLate) return { target: { ...before, state: 'Applied', message: health.message } };
+      return { target: { ...before, state: 'Healthy', message: health.message }, isUnproven: true };
+    case 'awaitingRun':
+      return { target: { ...before, state: 'Applied', message: health.message }, awaitsRun: true };
+    case 'running': {
+      const isOverdue = nowMs >= health.startTimeMs + parseDurationMs(spec.settings.progressDeadline);
+      if (!isOverdue)
+        return { target: { ...before, state: 'Applied', message: health.message }, runStartMs: health.startTimeMs };
+      return {
+        target: { ...before, state: 'Failed', message: health.message },
+        failure: { class: 'Environment', reason: 'ProgressDeadlineExceeded', message: quote(health.message) },
+      };
+    }
+    case 'progressing':
+      if (!isLate) return { target: { ...before, state: 'Applied', message: health.message } };
+      return {
+        target: { ...before, state: 'Failed', message: health.message },
+        failure: {
+          class: 'Environment',
+          reason: 'ProgressDeadlineExceeded',
+          message: `not healthy within ${formatDurationMs(parseDurationMs(spec.settings.progressDeadline))}. ${quote(health.message)}`,
+        },
+      };
+    case 'failing':
+      if (!isLate && !health.isDefinite) return { target: { ...before, state: 'Applied', message: health.message } };
+      return {
+        target: { ...before, state: 'Failed', message: health.message },
+        failure: { class: health.class, reason: health.reason, message: quote(health.message) },
+      };
   }
-  if (of('Gone').length === targets.length) return finish(observation, 'Aborted', 'every workload is gone', status);
-  const healthy = `${countOf(of('Healthy').length, 'workload')} ${of('Healthy').length === 1 ? 'runs' : 'run'} ${what}`;
-  return isUnproven
-    ? finish(
-        observation,
-        'Succeeded',
-        `${healthy}, as yet unproven. ${quote(of('Healthy').filter(({ message }) => message !== undefined))}`,
-        { ...status, unproven: true },
-      )
-    : finish(observation, 'Succeeded', healthy, status);
+}
+
+/** Not everything is healthy: what is still missing, and until when it may be. */
+function keepVerifying(
+  observation: RolloutObservation,
+  status: ImageRolloutStatus,
+  next: ImageRolloutStatus,
+  judgements: readonly Judgement[],
+): RolloutStep {
+  const open = judgements.filter(({ target }) => target.state === 'Applied');
+  const awaitsRun = open.every((judgement) => judgement.awaitsRun === true);
+  const starts = open.flatMap(({ runStartMs }) => (runStartMs === undefined ? [] : [runStartMs]));
+  const isTimed = open.some((judgement) => judgement.awaitsRun !== true);
+  // A soak that was interrupted starts over, with a deadline of its own.
+  const isInterrupted = status.state === 'Soaking';
+  const { soakTime: _, awaitsRun: __, deadlineTime, ...rest } = next;
+  const nextDeadline =
+    starts.length === open.length && starts.length > 0
+      ? deadlineAfter(observation, Math.max(...starts))
+      : isInterrupted || deadlineTime === undefined
+        ? deadlineAfter(observation)
+        : deadlineTime;
+  const described = describe(observation, {
+    ...rest,
+    state: 'Verifying',
+    ...(isTimed && { deadlineTime: nextDeadline }),
+    ...(awaitsRun && { awaitsRun: true }),
+    message: open
+      .map(({ target: { kind, name, message } }) => `${kind} ${name}: ${message ?? 'not healthy yet'}`)
+      .join('; '),
+  });
+  if (!isDeepStrictEqual(described, status)) return { kind: 'record', status: described };
+  const wakeAtMs = isTimed ? parseTimestampMs(nextDeadline) : undefined;
+  return { kind: 'wait', ...(wakeAtMs !== undefined && { wakeAtMs }) };
+}
+
+/**
+ * The checks, once every workload is healthy. Undefined: all have passed and none is due. A wait: they do not let it end
+ * before then.
+ */
+function stepChecks(observation: RolloutObservation, status: ImageRolloutStatus): RolloutStep | undefined {
+  const { spec, checks, nowMs } = observation;
+  const wanted = spec.settings.verify ?? [];
+  if (wanted.length === 0) return undefined;
+  if (checks === undefined) {
+    // A Job runs once; the others are asked again as long as the rollout soaks.
+    const isDue = (index: number): boolean =>
+      wanted[index]?.job === undefined || status.verify?.[index]?.state !== 'Passed';
+    return { kind: 'check', indexes: wanted.map((_, index) => index).filter(isDue) };
+  }
+  const verify = wanted.map((check, index): NonNullable<ImageRolloutStatus['verify']>[number] => {
+    const before = status.verify?.[index] ?? { check: titleOfCheck(check), state: 'Pending' as const };
+    const outcome = checks[index];
+    if (outcome === undefined) return before;
+    const { failures, ...rest } = before;
+    const message = cut(outcome.message);
+    // A figure that changes all the time is no news.
+    if (outcome.kind === 'passed')
+      return before.state === 'Passed' && failures === undefined ? before : { ...rest, state: 'Passed', message };
+    if (outcome.kind === 'failed') {
+      const count = (failures ?? 0) + 1;
+      const isFinal = count >= MAX_CHECK_FAILURES || outcome.isFinal === true;
+      return { ...rest, state: isFinal ? 'Failed' : 'Pending', failures: count, message };
+    }
+    return before.state === 'Passed' ? before : { ...before, message };
+  });
+  const next: ImageRolloutStatus = { ...status, verify };
+  const failed = verify.find(({ state }) => state === 'Failed');
+  if (failed !== undefined)
+    return fail(observation, next, 'Image', 'VerifyFailed', `${failed.check}: ${failed.message ?? ''}`);
+  const open = verify.find(({ state }) => state === 'Pending');
+  if (open !== undefined && isPast(status.deadlineTime, nowMs))
+    return fail(observation, next, 'Environment', 'VerifyUnknown', `${open.check}: ${open.message ?? 'no answer'}`);
+  if (!isDeepStrictEqual(verify, status.verify)) return { kind: 'record', status: next };
+  return open === undefined ? undefined : { kind: 'wait', wakeAtMs: nowMs + CHECK_INTERVAL_MS };
+}
+
+type VerifyCheck = NonNullable<ImageRolloutSpec['settings']['verify']>[number];
+
+/** `http web:80/healthz`, for people. */
+export function titleOfCheck({ http, job, prometheus }: VerifyCheck): string {
+  if (http !== undefined) return `http ${http.service}:${http.port}${http.path}`.slice(0, 128);
+  if (job !== undefined) return 'job';
+  return `prometheus ${prometheus?.query ?? ''}`.slice(0, 128);
+}
+
+function succeed(observation: RolloutObservation, status: ImageRolloutStatus, isUnproven: boolean): RolloutStep {
+  const healthy = (status.targets ?? []).filter(({ state }) => state === 'Healthy');
+  const what = `${countOf(healthy.length, 'workload')} ${healthy.length === 1 ? 'runs' : 'run'} ${describeImages(observation.spec)}`;
+  if (!isUnproven) return finish(observation, 'Succeeded', what, status);
+  const why = healthy
+    .filter(({ message }) => message !== undefined)
+    .map(({ kind, name, message }) => `${kind} ${name}: ${message ?? ''}`)
+    .join('; ');
+  return finish(observation, 'Succeeded', `${what}, as yet unproven. ${why}`, { ...status, unproven: true });
+}
+
+/** Somebody else's image ends the rollout, and takes the other workloads back with it where they move as one. */
+function failContested(
+  observation: RolloutObservation,
+  status: ImageRolloutStatus,
+  { kind, name, message }: RolloutTargetStatus,
+): RolloutStep {
+  return fail(
+    observation,
+    status,
+    'Foreign',
+    'ForeignChange',
+    `${kind} ${name}: ${message ?? 'changed by somebody else'}`,
+  );
+}
+
+/** Puts the failure on record, with what follows from it, before anything is set back. */
+function fail(
+  observation: RolloutObservation,
+  status: ImageRolloutStatus,
+  failureClass: FailureClass,
+  reason: string,
+  message: string,
+): RolloutStep {
+  const { spec, nowMs } = observation;
+  const { atomic, onFailure } = spec.settings;
+  const isForeign = failureClass === 'Foreign';
+  const failure: Failure = { class: failureClass, reason, message: cut(message), time: toTimestamp(nowMs) };
+  const isWritten = ({ state }: RolloutTargetStatus): boolean =>
+    state === 'Applied' || state === 'Healthy' || state === 'Failed';
+  const isRejected = reason === 'Rejected';
+  const goesBack = (target: RolloutTargetStatus): boolean =>
+    isWritten(target) && (atomic || isRejected || target.state === 'Failed');
+  const targets = (status.targets ?? []).map((target): RolloutTargetStatus => {
+    if (target.state === 'Pending')
+      return { ...target, state: 'Skipped', message: 'not written, because the rollout failed before' };
+    const isUndoable = onFailure === 'RollBack' && goesBack(target) && target.undo !== 'Blocked';
+    return isUndoable && target.undo !== undefined ? { ...target, state: 'Undoing' } : target;
+  });
+  const { awaitsRun: _, soakTime: __, suspendedTime: ___, ...rest } = status;
+  const failed: ImageRolloutStatus = { ...rest, targets, failure };
+  const isUndone = targets.some(({ state }) => state === 'Undoing');
+  if (isForeign && !isUndone)
+    return finish(observation, 'Aborted', `somebody else changed the image. ${message}`, failed);
+  if (!isUndone) {
+    if (onFailure === 'RollBack' && !targets.some(goesBack))
+      return finish(observation, 'RolledBack', `${describeReason(failure)}. Nothing had to be set back`, failed);
+    const why =
+      onFailure === 'Hold'
+        ? 'left as it is, as onFailure says'
+        : 'RollbackBlocked: no image is known to be good, so it is left as it is';
+    return finish(observation, 'Held', `${describeReason(failure)}. ${why}`, failed);
+  }
+  return {
+    kind: 'record',
+    status: describe(observation, {
+      ...failed,
+      state: 'RollingBack',
+      deadlineTime: deadlineAfter(observation),
+      message: `${describeReason(failure)}. Setting ${countOf(targets.filter(({ state }) => state === 'Undoing').length, 'workload')} back`,
+    }),
+  };
+}
+
+function describeReason({ class: failureClass, reason, message }: Failure): string {
+  const whose =
+    failureClass === 'Image' ? 'the image failed' : failureClass === 'Environment' ? 'it could not run' : 'given up';
+  return `${whose} (${reason}): ${message}`;
+}
+
+function stepRollingBack(observation: RolloutObservation, status: ImageRolloutStatus): RolloutStep {
+  const { spec, targets, nowMs } = observation;
+  const isLate = isPast(status.deadlineTime, nowMs);
+  let owed: number | undefined;
+  const next = spec.targets.map((target, index): RolloutTargetStatus => {
+    const before = targetStatus(status, target, index);
+    const observed = targets[index] ?? {};
+    if (before.state === 'Undoing') {
+      const judged = judgeUndoing(observation, target, before, observed, isLate);
+      if (judged.state === 'Undoing') owed ??= index;
+      return judged;
+    }
+    return before.state === 'Undone' ? judgeUndone(target, before, observed, isLate) : before;
+  });
+  const progressed: ImageRolloutStatus = { ...status, targets: next };
+  if (owed !== undefined) {
+    const described = describe(observation, progressed);
+    return isDeepStrictEqual(described, status) ? { kind: 'undo', index: owed } : { kind: 'record', status: described };
+  }
+  if (next.some(({ state }) => state === 'Undone')) {
+    const open = next.filter(({ state }) => state === 'Undone');
+    const waitingFor = open.map(({ kind, name, message }) => `${kind} ${name}: ${message ?? 'not healthy yet'}`);
+    const described = describe(observation, {
+      ...progressed,
+      message: `set back; waiting for ${countOf(open.length, 'workload')} to become healthy. ${waitingFor.join('; ')}`,
+    });
+    const deadlineMs = parseTimestampMs(status.deadlineTime);
+    return isDeepStrictEqual(described, status)
+      ? { kind: 'wait', ...(deadlineMs !== undefined && { wakeAtMs: deadlineMs }) }
+      : { kind: 'record', status: described };
+  }
+  return settleUndo(observation, progressed);
+}
+
+/** A target that has to be set back, and was not, as far as is on record. */
+function judgeUndoing(
+  observation: RolloutObservation,
+  target: RolloutTarget,
+  before: RolloutTargetStatus,
+  { live, writeProblem }: ObservedTarget,
+  isLate: boolean,
+): RolloutTargetStatus {
+  switch (
+    compare(
+      target,
+      live,
+      ({ to }) => to,
+      (container) => undoImage(before, container),
+    )
+  ) {
+    case 'gone':
+      return gone(before);
+    case 'after':
+      return { ...withoutMessage(before), state: 'Undone', undoTime: toTimestamp(observation.nowMs) };
+    case 'foreign':
+      return { ...before, state: 'Contested', message: describeForeign(target, live) };
+    case 'before': {
+      if (writeProblem === undefined) return before;
+      if (isLate) return { ...before, state: 'UndoFailed', message: writeProblem };
+      return { ...before, message: writeProblem };
+    }
+  }
+}
+
+function judgeUndone(
+  target: RolloutTarget,
+  before: RolloutTargetStatus,
+  observed: ObservedTarget,
+  isLate: boolean,
+): RolloutTargetStatus {
+  const images = compare(
+    target,
+    observed.live,
+    ({ to }) => to,
+    (container) => undoImage(before, container),
+  );
+  if (images === 'gone') return gone(before);
+  if (images !== 'after') return { ...before, state: 'Contested', message: describeForeign(target, observed.live) };
+  const health = healthOf(observed);
+  if (health.kind === 'progressing' || health.kind === 'failing') {
+    return isLate
+      ? { ...before, state: 'UndoFailed', message: health.message }
+      : { ...before, state: 'Undone', message: health.message };
+  }
+  return withoutMessage({ ...before, state: 'Restored' });
+}
+
+/** Everything that could be set back was, or cannot be: the result. */
+function settleUndo(observation: RolloutObservation, status: ImageRolloutStatus): RolloutStep {
+  const of = (state: TargetState): RolloutTargetStatus[] => (status.targets ?? []).filter((it) => it.state === state);
+  const quote = (entries: readonly RolloutTargetStatus[]): string =>
+    entries.map(({ kind, name, message }) => `${kind} ${name}: ${message ?? ''}`).join('; ');
+  const { failure } = status;
+  const why = failure === undefined ? 'it failed' : describeReason(failure);
+  const unhealthy = of('UndoFailed');
+  const restored = `${countOf(of('Restored').length, 'workload')} set back`;
+  if (unhealthy.length > 0)
+    return finish(observation, 'RollbackFailed', `${why}. ${restored}, but not all. ${quote(unhealthy)}`, status);
+  if (failure?.class === 'Foreign') return finish(observation, 'Aborted', `${why}. ${restored}`, status);
+  const left = (status.targets ?? []).filter(({ state, undo }) => state === 'Failed' && undo === 'Blocked');
+  if (left.length > 0)
+    return finish(
+      observation,
+      'Held',
+      `${why}. ${restored}. RollbackBlocked: no image is known to be good for ${quote(left)}`,
+      status,
+    );
+  return finish(observation, 'RolledBack', `${why}. ${restored}`, status);
 }
 
 function finish(
   observation: RolloutObservation,
-  state: Extract<RolloutState, 'Succeeded' | 'Held' | 'Aborted'>,
+  state: FinalState,
   message: string,
   status: Partial<ImageRolloutStatus> | undefined = observation.status,
 ): RolloutStep {
-  const { suspendedTime: _, ...rest } = status ?? {};
+  const { suspendedTime: _, awaitsRun: __, ...rest } = status ?? {};
   return {
     kind: 'finish',
     // What was never claimed was never written: a mark of this name is then another one's.
@@ -349,34 +753,6 @@ function finish(
   };
 }
 
-/** Adds what follows from the state (conditions and the observed generation) and cuts messages to the schema's size. */
-function describe(observation: RolloutObservation, status: ImageRolloutStatus): ImageRolloutStatus {
-  const message = cut(status.message ?? status.state, MAX_MESSAGE_LENGTH);
-  const claims: ConditionClaim[] = [];
-  if (status.state === 'Succeeded') claims.push({ type: 'Ready', status: 'True', reason: 'Succeeded', message });
-  else claims.push({ type: 'Ready', status: 'False', reason: status.state, message });
-  if (!isFinished(status)) claims.push({ type: 'Reconciling', status: 'True', reason: status.state, message });
-  if (status.state === 'Held' || status.state === 'Aborted') {
-    claims.push({ type: 'Stalled', status: 'True', reason: status.state, message });
-  }
-  return {
-    ...status,
-    message,
-    ...(status.targets !== undefined && {
-      targets: status.targets.map((target) =>
-        target.message === undefined ? target : { ...target, message: cut(target.message, MAX_TARGET_MESSAGE_LENGTH) },
-      ),
-    }),
-    observedGeneration: observation.generation,
-    conditions: updateConditions(observation.status?.conditions, claims, observation),
-  };
-}
-
-/** A cut through the middle of a character would come back changed from the API server. */
-function cut(message: string, maxLength: number): string {
-  return message.slice(0, maxLength).toWellFormed();
-}
-
 function targetStatus(status: ImageRolloutStatus, target: RolloutTarget, index: number): RolloutTargetStatus {
   return status.targets?.[index] ?? { kind: target.kind, name: target.name, state: 'Pending' };
 }
@@ -385,22 +761,7 @@ function withoutMessage({ message: _, ...rest }: RolloutTargetStatus): RolloutTa
   return rest;
 }
 
-function describeForeign(target: RolloutTarget, live: Workload | undefined): string {
-  for (const wanted of target.containers) {
-    const container = live?.containers.find(({ name, init }) => name === wanted.name && init === wanted.init);
-    if (container === undefined) return `container ${wanted.name} no longer exists`;
-    if (container.image !== wanted.to && container.image !== wanted.from) {
-      const by = container.imageManagers.length > 0 ? container.imageManagers.join(', ') : 'somebody';
-      return `${by} set container ${wanted.name} to ${container.image}`;
-    }
-  }
-  return 'the image was set back to what it was before';
-}
-
-function describeImages(spec: ImageRolloutSpec): string {
-  return spec.images.map(({ image, tag }) => `${image}:${tag}`).join(', ');
-}
-
-function countOf(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+/** A cut through the middle of a character would come back changed from the API server. */
+function cut(message: string): string {
+  return message.slice(0, MAX_MESSAGE_LENGTH).toWellFormed();
 }

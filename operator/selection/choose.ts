@@ -16,6 +16,8 @@ export type DigestFact =
       /** As the registry's own API states it. */ readonly pushedTimeMs?: number;
     }
   | { readonly kind: 'Gone' }
+  /** A companion, which is named, has no such tag. */
+  | { readonly kind: 'CompanionGone'; readonly image: string }
   | { readonly kind: 'Failed'; readonly message: string };
 
 export interface TagFacts {
@@ -65,6 +67,7 @@ export type Examination =
       readonly tag: string;
       readonly code: RejectionCode;
       readonly missingPlatforms?: readonly string[];
+      readonly missingImage?: string;
       /** When the tag becomes old enough, unless it moves. */
       readonly oldEnoughTimeMs?: number;
     };
@@ -159,6 +162,9 @@ class Walk {
     if (fact?.kind === 'Gone') {
       this.#seen.delete(tag);
       return { kind: 'Rejected', tag, code: 'TagGone' };
+    }
+    if (fact?.kind === 'CompanionGone') {
+      return { kind: 'Rejected', tag, code: 'CompanionMissing', missingImage: fact.image };
     }
     const isRunning = fact?.kind === 'Digest' && fact.digest === currentDigest;
     if (isRunning) this.#seen.delete(tag);

@@ -162,6 +162,8 @@ export function explainRejection(code: RejectionCode, tag: string, ranking: Rank
       return `${tag} could not be judged yet${messageOf(examination)}.`;
     case 'TagGone':
       return `${tag} was listed, but the registry no longer finds it.`;
+    case 'CompanionMissing':
+      return `${tag} is not in ${missingImage(examination)}, whose images move together with this one.`;
     case 'NotAnImage':
       return `${tag} is not a container image.`;
     case 'PlatformMissing':
@@ -192,6 +194,10 @@ function messageOf(examination: Examination | undefined): string {
 
 function missingPlatforms(examination: Examination | undefined): string {
   return (examination?.kind === 'Rejected' && examination.missingPlatforms?.join(', ')) || 'that is needed';
+}
+
+function missingImage(examination: Examination | undefined): string {
+  return (examination?.kind === 'Rejected' && examination.missingImage) || 'the repository of a companion';
 }
 
 function ripeTime(examination: Examination | undefined): string {

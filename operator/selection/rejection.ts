@@ -25,6 +25,7 @@ export const REJECTION_CODES = [
   'NotExamined',
   'Pending',
   'TagGone',
+  'CompanionMissing',
   'NotAnImage',
   'PlatformMissing',
   'TooYoung',

@@ -113,12 +113,14 @@ export class Shop {
     };
   }
 
+  /** A policy whose rollouts do not soak, unless it says otherwise. */
   async policy(name: string, spec: object): Promise<void> {
+    const { rollout, ...rest } = spec as { readonly rollout?: object };
     await this.#controlPlane.apply({
       apiVersion: 'slipway.dev/v1alpha1',
       kind: 'ImagePolicy',
       metadata: { name, namespace: this.namespace },
-      spec: { interval: '15s', ...spec },
+      spec: { interval: '15s', ...rest, rollout: { soak: '0s', ...rollout } },
     });
   }
 

@@ -4,7 +4,7 @@ import { findCondition } from '../../api/conditions.ts';
 import type { ImageRollout } from '../../api/kinds.ts';
 import { gates } from '../../gates/index.ts';
 import { parseImage, parseRepository, isSameRepository, type Repository } from '../../image/reference.ts';
-import { isFinished } from '../../rollout/state-machine.ts';
+import { isFinished } from '../../rollout/verdict.ts';
 import type { Progress, Workload, WorkloadContainer } from '../../rollout/workloads/workload.ts';
 import type { ExplainedTag } from '../selection.ts';
 import { foretell } from './next-steps.ts';

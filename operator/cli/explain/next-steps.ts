@@ -2,7 +2,7 @@
 // docs/how-to/troubleshoot.md says the same at length.
 
 import { findCondition } from '../../api/conditions.ts';
-import { isFinished } from '../../rollout/state-machine.ts';
+import { isFinished } from '../../rollout/verdict.ts';
 import { formatDurationMs, parseDurationMs, parseTimestampMs } from '../../time/duration.ts';
 import type { Situation } from './situation.ts';
 

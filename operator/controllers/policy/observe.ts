@@ -3,29 +3,41 @@
 // becomes a problem or a missing fact, never an exception that hides the rest.
 
 import { LRUCache } from 'lru-cache';
-import type { ImagePolicy, ImageRollout } from '../../api/kinds.ts';
+import type { ImageDecision, ImagePolicy, ImageRollout } from '../../api/kinds.ts';
 import { TerminalError } from '../../errors.ts';
 import type { Digest } from '../../image/digest.ts';
-import { formatPinnedImage, parseRepository } from '../../image/reference.ts';
+import { formatPinnedImage } from '../../image/reference.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import type { Cache } from '../../kube/informer.ts';
 import { formatKey, keyOf, type ObjectKey } from '../../kube/resource.ts';
-import { isFinished } from '../../rollout/state-machine.ts';
+import { readDecisions, type Decisions } from '../../rollout/decisions.ts';
+import { isFinished, rolloutNumber } from '../../rollout/verdict.ts';
 import { toWorkload, type Workload } from '../../rollout/workloads/workload.ts';
 import { compileTagRules } from '../../selection/tag-rules.ts';
 import type { Clock } from '../../time/clock.ts';
+import { parseTimestampMs } from '../../time/duration.ts';
+import { compileWindows, type Windows } from '../../time/windows.ts';
 import { pods } from '../resources.ts';
 import { requireKind, type WorkloadKinds } from '../workload-kinds.ts';
-import type { RunningTag } from './creation-times.ts';
-import { findLowest, readLedger, rolloutNumber, type LedgerLine, runningDigest } from './ledger.ts';
+import type { EffectiveRules, GateRulesReader } from './gate-rules.ts';
+import { findLowest, readLedger, type LedgerLine, runningDigest } from './ledger.ts';
 import type { PolicyObservation, Problem } from './observation.ts';
 import { digestOfPods } from './pod-digests.ts';
 import type { CachedPolicy } from './projection.ts';
-import { TagMemory, type TagReader } from './tag-reader.ts';
-import { readImage, resolveTargets, type TargetContainer, type WorkloadLookup } from './targets.ts';
+import { TagMemory, type RunningImage, type TagReader } from './tag-reader.ts';
+import {
+  imagesOf,
+  readImage,
+  repositoriesOf,
+  resolveTargets,
+  type TargetContainer,
+  type WorkloadLookup,
+} from './targets.ts';
 
 /** Index of the rollout cache: `namespace/policy` → its rollouts. */
 export const ROLLOUTS_BY_POLICY = 'policy';
+/** Index of the decision cache: `namespace/policy` → the decisions about it. */
+export const DECISIONS_BY_POLICY = 'policy';
 /** Index of the policy cache: `namespace/kind/name` or `namespace/kind/*` → policies with such a target. */
 export const POLICIES_BY_TARGET = 'target';
 /** Index of the workload caches. */
@@ -35,10 +47,14 @@ export interface PolicyObserverDeps {
   readonly client: Pick<KubeClient, 'get' | 'list'>;
   readonly policies: Cache<CachedPolicy>;
   readonly rollouts: Cache<ImageRollout>;
+  readonly decisions: Cache<ImageDecision>;
   readonly workloads: WorkloadKinds;
   /** Uid of a workload → rollouts that name it. */
   readonly rolloutsOf: (workloadUid: string) => readonly ImageRollout[];
   readonly tags: Pick<TagReader, 'read' | 'forget'>;
+  readonly gateRules: Pick<GateRulesReader, 'read'>;
+  /** How long the second attempt waits after the first failed for the sake of the environment. */
+  readonly environmentRetryMs: number;
   readonly clock: Clock;
 }
 
@@ -49,7 +65,9 @@ interface Context {
 interface Kept {
   readonly uid: string;
   readonly generation: number;
+  readonly minimumAgeFloorMs: number;
   readonly memory: TagMemory;
+  readonly windows?: Windows;
 }
 
 /** What observing came to, besides the observation itself. */
@@ -78,42 +96,57 @@ export class PolicyObserver {
     }
     const nowMs = this.#deps.clock.now();
     const rollouts = this.#rolloutsOf(policy);
-    const memory = this.#compile(policy);
-    if (!(memory instanceof TagMemory)) {
+    const rules = await this.#deps.gateRules.read(policy, context.signal);
+    const compiled = this.#compile(policy, rules);
+    if ('code' in compiled) {
       this.#deps.tags.forget(formatKey(key));
-      return { observation: this.#unreadable(policy, rollouts, nowMs, memory) };
+      return { observation: this.#unreadable(policy, rollouts, nowMs, compiled) };
     }
-    const repository = parseRepository(policy.spec.image);
-    const { containers, problems } = resolveTargets(policy, repository, this.#lookup(key.namespace), (workload) =>
+    const { memory, windows } = compiled;
+    const repositories = repositoriesOf(policy);
+    const { containers, problems } = resolveTargets(policy, repositories, this.#lookup(key.namespace), (workload) =>
       this.#rivals(key.namespace, workload),
     );
     const lines = await this.#readLines(policy, containers, rollouts, context);
     const lowest = this.#lowest(policy, memory, lines);
+    const images = imagesOf(policy);
+    const neighbours = this.#neighbours(policy, lines);
     const base = {
       nowMs,
       policy,
+      images,
       rollouts,
+      neighbours,
+      neighboursResumedMs: this.#resumedMs(neighbours),
       highestNumber: this.#highestNumber(policy),
+      decisions: this.#decisions(policy),
+      gateRules: rules.gates,
+      ...(windows !== undefined && { window: windows.at(nowMs) }),
+      environmentRetryMs: this.#deps.environmentRetryMs,
       lines,
       targetProblems: problems,
       ...(lowest !== undefined && memory.canCompare && { lowest }),
-      busy: this.#busy(policy, lines),
+      busy: busyWith(neighbours),
       isAbove: (tag: string, other: string) => memory.isAbove(tag, other),
       followsDigest: memory.rules.followsDigest,
     };
     const answer = await this.#deps.tags.read({
       policy,
-      repository,
+      images,
+      repositories,
       memory,
       lowest,
-      running: runningTags(lines),
+      running: runningImages(lines),
       nowMs,
       signal: context.signal,
     });
     return {
       observation: {
         ...base,
-        isSameImage: answer.isSameImage,
+        companionDigest: answer.companionDigest,
+        manifestsOf: answer.manifestsOf,
+        isGone: answer.isGone,
+        ...(answer.pin !== undefined && { pin: answer.pin }),
         ...(answer.problem !== undefined && { problem: answer.problem }),
         ...(answer.found !== undefined && { found: answer.found }),
       },
@@ -141,17 +174,25 @@ export class PolicyObserver {
   }
 
   /** What is remembered of the policy's tags, with its compiled rules; or why the spec cannot be understood. */
-  #compile(policy: CachedPolicy): TagMemory | Problem {
+  #compile(policy: CachedPolicy, { minimumAgeFloorMs }: EffectiveRules): Kept | Problem {
     if (policy.specProblem !== undefined) return { code: 'InvalidSpec', message: policy.specProblem, stalls: true };
     const key = formatKey(keyOf(policy));
     const { uid, generation = 0 } = policy.metadata;
     const kept = this.#kept.get(key);
-    if (kept?.uid === uid && kept.generation === generation) return kept.memory;
+    if (kept?.uid === uid && kept.generation === generation && kept.minimumAgeFloorMs === minimumAgeFloorMs)
+      return kept;
     try {
-      parseRepository(policy.spec.image);
-      const memory = new TagMemory(compileTagRules(policy.spec.tags));
-      this.#kept.set(key, { uid, generation, memory });
-      return memory;
+      repositoriesOf(policy);
+      const { tags, gates } = policy.spec;
+      const fresh: Kept = {
+        uid,
+        generation,
+        minimumAgeFloorMs,
+        memory: new TagMemory(compileTagRules(tags, { minimumAgeFloorMs })),
+        ...(gates?.windows !== undefined && { windows: compileWindows(gates.windows) }),
+      };
+      this.#kept.set(key, fresh);
+      return fresh;
     } catch (error) {
       if (!(error instanceof TerminalError)) throw error;
       return { code: error.code, message: `spec: ${error.message}`, stalls: true };
@@ -167,21 +208,30 @@ export class PolicyObserver {
     return {
       nowMs,
       policy,
+      images: [policy.spec.image],
       rollouts,
+      neighbours: [],
+      neighboursResumedMs: 0,
       highestNumber: this.#highestNumber(policy),
+      decisions: this.#decisions(policy),
+      gateRules: { enforcedOnPins: [] },
       problem,
       lines: [],
       targetProblems: [],
       busy: new Map(),
       isAbove: () => false,
-      isSameImage: () => false,
+      companionDigest: () => undefined,
+      manifestsOf: () => [],
+      isGone: () => false,
       followsDigest: false,
+      environmentRetryMs: this.#deps.environmentRetryMs,
     };
   }
 
   #lookup(namespace: string): WorkloadLookup {
     const { workloads } = this.#deps;
     return {
+      knows: (kind) => workloads.has(kind),
       byName: (kind, name) => workloads.get(kind)?.cache.get({ namespace, name }),
       byLabels: (kind, labels) => {
         const wanted = Object.entries(labels);
@@ -226,10 +276,11 @@ export class PolicyObserver {
       selected === undefined
         ? undefined
         : formatPinnedImage(policy.spec.image, selected.tag, selected.digest as Digest);
+    const decidedFor = ({ part }: TargetContainer): string | undefined => (part === 0 ? decided : undefined);
     const podDigest = ({ workload, container }: TargetContainer): Digest | undefined =>
       digests.get(`${workload.metadata.uid}/${container.name}`);
     const read = (targets: readonly TargetContainer[]): LedgerLine[] =>
-      readLedger(targets, recorded, rollouts, podDigest, decided);
+      readLedger(targets, { recorded, rollouts, podDigest, decided: decidedFor });
     const lines = read(containers);
     const doubtful = new Set(
       lines.filter(({ standing }) => standing === 'foreign').map(({ target }) => target.workload),
@@ -255,7 +306,7 @@ export class PolicyObserver {
       const container = workload?.containers.find(({ name }) => name === target.container.name);
       if (workload === undefined || container === undefined) return [];
       const image = readImage(container.image);
-      return [{ workload, container, ...(image !== undefined && { image }) }];
+      return [{ workload, container, part: target.part, ...(image !== undefined && { image }) }];
     });
   }
 
@@ -268,23 +319,48 @@ export class PolicyObserver {
     return findLowest(lines, (a, b) => memory.compareRunning(a, b), takesBack);
   }
 
-  #busy(policy: ImagePolicy, lines: readonly LedgerLine[]): Map<string, string> {
-    const busy = new Map<string, string>();
-    for (const { target } of lines) {
-      const { uid } = target.workload.metadata;
-      const other = this.#deps
-        .rolloutsOf(uid)
-        .find((rollout) => !isFinished(rollout.status) && rollout.spec.policy.uid !== policy.metadata.uid);
-      if (other !== undefined) busy.set(uid, other.metadata.name);
+  #decisions(policy: ImagePolicy): Decisions {
+    return readDecisions(this.#deps.decisions.byIndex(DECISIONS_BY_POLICY, formatKey(keyOf(policy))));
+  }
+
+  /** Rollouts of other policies on the same workloads. */
+  #neighbours(policy: ImagePolicy, lines: readonly LedgerLine[]): ImageRollout[] {
+    const uids = new Set(lines.map(({ target }) => target.workload.metadata.uid));
+    const found = new Map<string, ImageRollout>();
+    for (const uid of uids) {
+      for (const rollout of this.#deps.rolloutsOf(uid)) {
+        if (rollout.spec.policy.uid !== policy.metadata.uid) found.set(rollout.metadata.uid, rollout);
+      }
     }
-    return busy;
+    return [...found.values()].sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+  }
+
+  #resumedMs(neighbours: readonly ImageRollout[]): number {
+    const times = neighbours.map(({ metadata, spec }) => {
+      const policy = this.#deps.policies.get({ namespace: metadata.namespace ?? '', name: spec.policy.name });
+      return parseTimestampMs(policy?.status?.resumedTime) ?? 0;
+    });
+    return Math.max(0, ...times);
   }
 }
 
-function runningTags(lines: readonly LedgerLine[]): RunningTag[] {
-  return lines.flatMap((line) => {
+function busyWith(neighbours: readonly ImageRollout[]): Map<string, string> {
+  const busy = new Map<string, string>();
+  for (const { metadata, spec, status } of neighbours) {
+    if (isFinished(status)) continue;
+    for (const { uid } of spec.targets) if (!busy.has(uid)) busy.set(uid, metadata.name);
+  }
+  return busy;
+}
+
+function runningImages(lines: readonly LedgerLine[]): RunningImage[] {
+  return lines.map((line) => {
     const tag = line.target.image?.tag;
     const digest = runningDigest(line);
-    return tag === undefined ? [] : [{ tag, ...(digest !== undefined && { digest }) }];
+    return {
+      part: line.target.part,
+      ...(tag !== undefined && { tag }),
+      ...(digest !== undefined && { digest }),
+    };
   });
 }

@@ -33,7 +33,7 @@ interface Context {
 }
 
 /** Reasons of Ready=False that are part of a normal day. */
-const ORDINARY_REASONS = new Set(['Waiting', 'RollingOut', 'Listing', 'Resolving', 'Suspended']);
+const ORDINARY_REASONS = new Set(['Waiting', 'RollingOut', 'Listing', 'Resolving', 'Suspended', 'Pinned']);
 
 export class PolicyReconciler {
   readonly #deps: PolicyReconcilerDeps;

@@ -5,7 +5,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { MAX_REJECTED_EXAMPLES } from '../../api/image-policy.ts';
 import type { ImagePolicy } from '../../api/kinds.ts';
-import { TerminalError, TransientError } from '../../errors.ts';
+import { TerminalError } from '../../errors.ts';
 import type { Digest } from '../../image/digest.ts';
 import type { Platform } from '../../image/platform.ts';
 import type { Repository } from '../../image/reference.ts';
@@ -22,7 +22,9 @@ import type { TagRules } from '../../selection/tag-rules.ts';
 import { parseDurationMs, parseTimestampMs } from '../../time/duration.ts';
 import type { AccessResolver } from './access.ts';
 import { CreationTimes, type RunningTag } from './creation-times.ts';
-import type { PolicyObservation, Problem, TagSummary } from './observation.ts';
+import { combineFacts, FactReader, INSPECTION_MS, toProblem } from './fact-reader.ts';
+import type { PinFact, PolicyObservation, Problem, TagSummary } from './observation.ts';
+import { recordedPin, resolvePin } from './pin.ts';
 
 export interface TagReaderDeps {
   readonly tagSource: Pick<TagSource, 'observe' | 'forget'>;
@@ -44,6 +46,8 @@ export class TagMemory {
   created: ReadonlyMap<string, Creation> | undefined;
   /** The running tag that the listing no longer has, and the number of the listing in which it was first missing. */
   missing: { readonly tag: string; readonly sequence: number } | undefined;
+  /** Running images whose tag points elsewhere: whether the registry still has them. */
+  readonly gone = new Map<string, { readonly isGone: boolean; readonly checkedMs: number }>();
 
   constructor(rules: TagRules) {
     this.rules = rules;
@@ -61,14 +65,24 @@ export class TagMemory {
   }
 }
 
+/** An image that runs, and in which of the policy's repositories it is. */
+export interface RunningImage {
+  readonly part: number;
+  readonly tag?: string;
+  readonly digest?: Digest;
+}
+
 export interface TagQuestion {
   readonly policy: ImagePolicy;
-  readonly repository: Repository;
+  /** As the policy spells them: `spec.image`, then its companions. */
+  readonly images: readonly string[];
+  /** The same, parsed. */
+  readonly repositories: readonly Repository[];
   readonly memory: TagMemory;
   /** What runs, for the candidates to be compared with. */
   readonly lowest: PolicyObservation['lowest'];
-  /** Every tag that runs. */
-  readonly running: readonly RunningTag[];
+  /** Every image that runs. */
+  readonly running: readonly RunningImage[];
   readonly nowMs: number;
   readonly signal: AbortSignal;
 }
@@ -77,7 +91,11 @@ export interface TagAnswer {
   readonly problem?: Problem;
   /** Absent while the tags are not known. */
   readonly found?: NonNullable<PolicyObservation['found']>;
-  readonly isSameImage: PolicyObservation['isSameImage'];
+  readonly companionDigest: PolicyObservation['companionDigest'];
+  readonly manifestsOf: PolicyObservation['manifestsOf'];
+  readonly isGone: PolicyObservation['isGone'];
+  /** Absent when nothing is pinned, or while it is not known. */
+  readonly pin?: PinFact;
   /** Look again after this long even if nothing wakes us. Absent: something will. */
   readonly lookAgainMs?: number;
 }
@@ -85,7 +103,7 @@ export interface TagAnswer {
 /** Each round reads what the one before lacked. */
 const MAX_ROUNDS = 8;
 /** Rejections that rest on what the registry says about the tag now. */
-const IN_USE_ALTHOUGH_REJECTED = new Set(['PlatformMissing', 'NotAnImage', 'TagGone']);
+const IN_USE_ALTHOUGH_REJECTED = new Set(['PlatformMissing', 'NotAnImage', 'TagGone', 'CompanionMissing']);
 /**
  * Only longer lists are remembered, what the expressions made of each tag and the ranking: a shorter one is ranked again in
  * less than a millisecond, and a ranking that is kept keeps all its tags in memory.
@@ -101,10 +119,31 @@ const ACCESS_CODES = new Set([
 ]);
 const ACCESS_RETRY_MS = 60_000;
 const NEXT_INSPECTIONS_MS = 1_000;
-/** A worker waits this long for one image: registries that trickle must not hold up the policies of others. */
-const INSPECTION_MS = 5_000;
-const TOO_SLOW = `the registry did not send the manifest within ${INSPECTION_MS / 1_000} s`;
-const UNKNOWN: TagAnswer = { isSameImage: () => false };
+/** An image that no tag points at is asked for this often. */
+const GONE_CHECK_MS = 86_400_000;
+const MAX_COMPANIONS = 7;
+const UNKNOWN: TagAnswer = { companionDigest: () => undefined, manifestsOf: () => [], isGone: () => false };
+
+/** A repository of the policy with its login. */
+interface Source {
+  readonly image: string;
+  readonly repository: Repository;
+  readonly access: RegistryAccess;
+}
+
+/** Each repository of a policy is watched by a subscriber of its own. */
+function subscriberOf(policyKey: string, part: number): string {
+  return part === 0 ? policyKey : `${policyKey}#${part}`;
+}
+
+/** The policy that a subscriber of the TagSource stands for, as `namespace/name`. */
+export function policyKeyOf(subscriber: string): string {
+  return subscriber.replace(/#[0-9]+$/, '');
+}
+
+function goneKey(part: number, digest: string): string {
+  return `${part} ${digest}`;
+}
 
 export class TagReader {
   readonly #deps: TagReaderDeps;
@@ -115,75 +154,171 @@ export class TagReader {
     this.#creationTimes = new CreationTimes(deps.registry);
   }
 
+  /** Ends the policy's interest in every repository. */
   forget(policyKey: string): void {
-    this.#deps.tagSource.forget(policyKey);
+    this.#forgetFrom(policyKey, 0);
+  }
+
+  #forgetFrom(policyKey: string, part: number): void {
+    for (let at = part; at <= MAX_COMPANIONS; at += 1) this.#deps.tagSource.forget(subscriberOf(policyKey, at));
   }
 
   async read(question: TagQuestion): Promise<TagAnswer> {
-    const { policy, repository, memory, lowest, signal } = question;
+    const { policy, memory, lowest, signal } = question;
+    const policyKey = formatKey(keyOf(policy));
     const intervalMs = parseDurationMs(policy.spec.interval);
-    const access = await this.#resolveAccess(question);
-    if ('code' in access) {
-      this.forget(formatKey(keyOf(policy)));
-      return { ...UNKNOWN, problem: access, lookAgainMs: Math.min(intervalMs, ACCESS_RETRY_MS) };
+    const sources = await this.#openSources(question);
+    if ('code' in sources) {
+      this.forget(policyKey);
+      return { ...UNKNOWN, problem: sources, lookAgainMs: Math.min(intervalMs, ACCESS_RETRY_MS) };
     }
-    const ask = (wants: readonly Tag[]): RepositoryView =>
-      this.#deps.tagSource.observe(formatKey(keyOf(policy)), {
-        repository,
-        access,
-        intervalMs,
-        listTags: memory.rules.fixedTag === undefined,
-        digestsOf: wants,
-      });
-    let view = ask(memory.wants);
-    const refused = this.#noteRefusal(question, view);
-    const lookAgain = refused ? { lookAgainMs: intervalMs } : {};
-    if (view.listingError !== undefined) {
-      const { code, message } = view.listingError;
-      return { ...UNKNOWN, problem: { code, message, stalls: false }, ...lookAgain };
+    this.#forgetFrom(policyKey, sources.length);
+    const listsTags = memory.rules.fixedTag === undefined;
+    const ask = (wants: readonly Tag[]): RepositoryView[] =>
+      sources.map(({ repository, access }, part) =>
+        this.#deps.tagSource.observe(subscriberOf(policyKey, part), {
+          repository,
+          access,
+          intervalMs,
+          listTags: listsTags && part === 0,
+          digestsOf: wants,
+        }),
+      );
+    let views = ask(memory.wants);
+    const readers = sources.map(
+      (source, part) =>
+        new FactReader({ ...source, registry: this.#deps.registry, view: () => views[part] as RepositoryView, signal }),
+    );
+    const view = (): RepositoryView => views[0] as RepositoryView;
+    const pin = await this.#readPin(question, sources, readers);
+    const known: TagAnswer = {
+      companionDigest: (part, tag) => readers[part]?.digestOf(tag),
+      manifestsOf: (part, digest) => readers[part]?.manifestsOf(digest) ?? [],
+      isGone: (part, digest) => memory.gone.get(goneKey(part, digest))?.isGone === true,
+      ...(pin !== undefined && { pin }),
+    };
+    const refused = this.#noteRefusal(question, views);
+    const lookAgain = refused || pin?.kind === 'unresolved' ? { lookAgainMs: intervalMs } : {};
+    const { listingError } = view();
+    if (listingError !== undefined) {
+      const { code, message } = listingError;
+      return { ...known, problem: { code, message, stalls: false }, ...lookAgain };
     }
-    const tags = memory.rules.fixedTag === undefined ? view.listing?.tags : [memory.rules.fixedTag];
-    if (tags === undefined) return UNKNOWN;
+    const tags = listsTags ? view().listing?.tags : [memory.rules.fixedTag as Tag];
+    if (tags === undefined) return { ...known, ...lookAgain };
 
-    const reader = new FactReader({ repository, access, registry: this.#deps.registry, view: () => view, signal });
+    const access = (sources[0] as Source).access;
     let ranking: Ranking;
     try {
-      ranking = await this.#rank(question, access, view, tags);
+      ranking = await this.#rank(question, access, view(), tags);
     } catch (error) {
-      return { ...UNKNOWN, problem: toProblem(error, signal), lookAgainMs: intervalMs };
+      return { ...known, problem: toProblem(error, signal), lookAgainMs: intervalMs };
     }
-    if (ranking.uninspected.length > 0) return { ...UNKNOWN, lookAgainMs: NEXT_INSPECTIONS_MS };
+    if (ranking.uninspected.length > 0) return { ...known, lookAgainMs: NEXT_INSPECTIONS_MS };
     if (!memory.canCompare) {
       // Which of the running tags is the lowest could not be told before: look again, with what is known now.
       memory.canCompare = true;
-      return { ...UNKNOWN, lookAgainMs: 0 };
+      return { ...known, lookAgainMs: 0 };
     }
-    let choice = this.#choose(question, ranking, view, reader);
+    const choose = (): Choice => this.#choose(question, ranking, view(), (tag) => combineFacts(readers, tag));
+    let choice = choose();
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
-      const before = view;
+      const before = views;
       memory.wants = tagsInUse(choice, lowest?.tag);
-      view = ask(memory.wants);
+      views = ask(memory.wants);
       // What others asked for already is known at once, and nobody will wake us for it.
-      const isNews = choice.lacking.digests.some(
-        (tag) => before.digest(tag).kind === 'pending' && view.digest(tag).kind !== 'pending',
+      const isNews = choice.lacking.digests.some((tag) =>
+        views.some(
+          (after, part) => before[part]?.digest(tag).kind === 'pending' && after.digest(tag).kind !== 'pending',
+        ),
       );
-      await reader.inspect(choice.lacking.platforms.map(({ digest }) => digest));
+      for (const { tag } of choice.lacking.platforms) {
+        for (const reader of readers) {
+          const digest = reader.digestOf(tag);
+          if (digest !== undefined) await reader.inspect(digest);
+        }
+      }
       if (!isNews && choice.lacking.platforms.length === 0) break;
-      choice = this.#choose(question, ranking, view, reader);
+      choice = choose();
     }
-    const summary: TagSummary | undefined =
-      memory.rules.fixedTag === undefined
-        ? summarizeTags(ranking, choice, { maxExamples: MAX_REJECTED_EXAMPLES })
-        : undefined;
+    await this.#learnRunning(question, sources, readers, views, choice);
+    const summary: TagSummary | undefined = listsTags
+      ? summarizeTags(ranking, choice, { maxExamples: MAX_REJECTED_EXAMPLES })
+      : undefined;
     return {
-      isSameImage: reader.isSameImage,
+      ...known,
       found: { choice, ...(summary !== undefined && { tags: summary }) },
-      ...((memory.missing !== undefined || reader.hasFailures) && { lookAgainMs: intervalMs }),
+      ...((memory.missing !== undefined || readers.some(({ hasFailures }) => hasFailures)) && {
+        lookAgainMs: intervalMs,
+      }),
       ...lookAgain,
     };
   }
 
-  async #resolveAccess({ policy, repository, signal }: TagQuestion): Promise<RegistryAccess | Problem> {
+  /** Every repository of the policy with its login. */
+  async #openSources(question: TagQuestion): Promise<Source[] | Problem> {
+    const sources: Source[] = [];
+    for (const [part, repository] of question.repositories.entries()) {
+      const access = await this.#resolveAccess(question, repository);
+      if ('code' in access) return access;
+      sources.push({ image: question.images[part] ?? '', repository, access });
+    }
+    return sources;
+  }
+
+  async #readPin(
+    { policy, images, signal }: TagQuestion,
+    sources: readonly Source[],
+    readers: readonly FactReader[],
+  ): Promise<PinFact | undefined> {
+    if (policy.spec.pin === undefined) return undefined;
+    const fact =
+      recordedPin(policy, images) ?? (await resolvePin(policy.spec.pin, sources, this.#deps.registry, signal));
+    if (fact.kind === 'resolved') {
+      for (const [part, digest] of fact.digests.entries()) await readers[part]?.inspectIfPossible(digest);
+    }
+    return fact;
+  }
+
+  /**
+   * What a move would leave behind: its manifests, to tell what a candidate brings in, and whether the registry still has
+   * it. As long as its tag points at it, it is there and nothing is asked.
+   */
+  async #learnRunning(
+    { running, memory, nowMs, signal }: TagQuestion,
+    sources: readonly Source[],
+    readers: readonly FactReader[],
+    views: readonly RepositoryView[],
+    choice: Choice,
+  ): Promise<void> {
+    const mayMove = choice.eligible.some(({ isRunning }) => !isRunning);
+    for (const { part, tag, digest } of running) {
+      const source = sources[part];
+      if (digest === undefined || source === undefined) continue;
+      const pointed = tag === undefined ? undefined : views[part]?.digest(tag);
+      const isThere = pointed === undefined || pointed.kind === 'pending' || pointed.kind === 'failed';
+      const key = goneKey(part, digest);
+      if (pointed?.kind === 'known' && pointed.digest === digest) memory.gone.delete(key);
+      else if (!isThere && (memory.gone.get(key)?.checkedMs ?? -Infinity) + GONE_CHECK_MS <= nowMs) {
+        const isGone = await this.#isGone(source, digest, signal);
+        if (isGone !== undefined) memory.gone.set(key, { isGone, checkedMs: nowMs });
+      }
+      if (mayMove && memory.gone.get(key)?.isGone !== true) await readers[part]?.inspectIfPossible(digest);
+    }
+  }
+
+  /** Undefined: nobody could tell. */
+  async #isGone({ repository, access }: Source, digest: Digest, signal: AbortSignal): Promise<boolean | undefined> {
+    try {
+      const either = AbortSignal.any([signal, AbortSignal.timeout(INSPECTION_MS)]);
+      return (await this.#deps.registry.headManifest(repository, digest, access, either)) === undefined;
+    } catch (error) {
+      if (signal.aborted) throw error;
+      return undefined;
+    }
+  }
+
+  async #resolveAccess({ policy, signal }: TagQuestion, repository: Repository): Promise<RegistryAccess | Problem> {
     try {
       return await this.#deps.access.resolve(policy, repository, signal);
     } catch (error) {
@@ -198,12 +333,14 @@ export class TagReader {
   }
 
   /** Whether the registry refuses the login or its certificate; both are then read anew at the next look. */
-  #noteRefusal({ policy, memory }: TagQuestion, view: RepositoryView): boolean {
-    const problems = memory.wants.flatMap((tag) => {
-      const digest = view.digest(tag);
-      return digest.kind === 'failed' ? [digest.problem] : [];
+  #noteRefusal({ policy, memory }: TagQuestion, views: readonly RepositoryView[]): boolean {
+    const problems = views.flatMap((view) => {
+      const digests = memory.wants.map((tag) => view.digest(tag));
+      return [
+        ...digests.flatMap((digest) => (digest.kind === 'failed' ? [digest.problem] : [])),
+        ...(view.listingError === undefined ? [] : [view.listingError]),
+      ];
     });
-    if (view.listingError !== undefined) problems.push(view.listingError);
     const isRefused = problems.some(({ code }) => ACCESS_CODES.has(code));
     if (isRefused) this.#deps.access.forget(policy.metadata.namespace ?? '');
     return isRefused;
@@ -213,10 +350,10 @@ export class TagReader {
     { policy, memory, lowest, nowMs }: TagQuestion,
     ranking: Ranking,
     view: RepositoryView,
-    reader: FactReader,
+    facts: (tag: string) => TagFacts,
   ): Choice {
     return chooseCandidate(ranking, {
-      facts: reader.facts,
+      facts,
       requiredPlatforms: this.#deps.defaultPlatforms(),
       nowMs,
       ...(lowest?.digest !== undefined && { currentDigest: lowest.digest }),
@@ -237,9 +374,11 @@ export class TagReader {
     tags: readonly string[],
   ): Promise<Ranking> {
     const { policy, memory, lowest } = question;
+    const repository = question.repositories[0] as Repository;
+    const running = runningTagsOf(question);
     noteMissing(memory, view, lowest?.tag);
     const created = memory.rules.needsCreationTimes
-      ? this.#creationTimes.of(question.repository, access, tags, question.running)
+      ? this.#creationTimes.of(repository, access, tags, running)
       : undefined;
     memory.created = created;
     if (created !== undefined) this.#forgetMoved(question, access, view);
@@ -260,10 +399,9 @@ export class TagReader {
       }
     };
     let ranking = await rank();
-    const isRunningUnknown = created !== undefined && question.running.some(({ tag }) => !created.has(tag));
+    const isRunningUnknown = created !== undefined && running.some(({ tag }) => !created.has(tag));
     if (ranking.uninspected.length > 0 || isRunningUnknown) {
-      const { repository, running, signal } = question;
-      await this.#creationTimes.learn(repository, access, ranking.uninspected, running, signal);
+      await this.#creationTimes.learn(repository, access, ranking.uninspected, running, question.signal);
       ranking = await rank();
     }
     memory.ranking = tags.length > MEMO_FROM_TAGS ? { key, ranking } : undefined;
@@ -271,7 +409,8 @@ export class TagReader {
   }
 
   /** A tag that was pushed again is another image: its creation time says nothing any more. */
-  #forgetMoved({ repository, memory }: TagQuestion, access: RegistryAccess, view: RepositoryView): void {
+  #forgetMoved({ repositories, memory }: TagQuestion, access: RegistryAccess, view: RepositoryView): void {
+    const repository = repositories[0] as Repository;
     for (const tag of memory.wants) {
       const digest = view.digest(tag);
       const creation = memory.created?.get(tag);
@@ -282,84 +421,11 @@ export class TagReader {
   }
 }
 
-interface FactReaderOptions {
-  readonly repository: Repository;
-  readonly access: RegistryAccess;
-  readonly registry: Pick<RegistryClient, 'inspect'>;
-  readonly view: () => RepositoryView;
-  readonly signal: AbortSignal;
-}
-
-/** Facts about single tags: digests from the view, platforms as far as they were read in this look. */
-class FactReader {
-  readonly #options: FactReaderOptions;
-  readonly #platforms = new Map<
-    Digest,
-    { readonly platforms: readonly Platform[]; readonly digests: readonly Digest[] }
-  >();
-  readonly #failures = new Map<Digest, string>();
-
-  constructor(options: FactReaderOptions) {
-    this.#options = options;
-  }
-
-  readonly facts = (tag: string): TagFacts => {
-    const digest = this.#options.view().digest(tag);
-    switch (digest.kind) {
-      case 'pending':
-        return {};
-      case 'gone':
-        return { digest: { kind: 'Gone' } };
-      case 'failed':
-        return { digest: { kind: 'Failed', message: digest.problem.message } };
-      case 'known': {
-        const failure = this.#failures.get(digest.digest);
-        if (failure !== undefined) return { digest: { kind: 'Failed', message: failure } };
-        const platforms = this.#platforms.get(digest.digest)?.platforms;
-        return {
-          digest: { kind: 'Digest', digest: digest.digest },
-          ...(platforms !== undefined && { platforms: platforms.length === 0 ? 'NotAnImage' : platforms }),
-        };
-      }
-    }
-  };
-
-  /** Whether the running digest is one of the candidate's platform manifests. */
-  readonly isSameImage = (candidate: Digest, running: Digest): boolean =>
-    this.#platforms.get(candidate)?.digests.includes(running) === true;
-
-  /** Something could not be inspected, and no poll will tell when that changes. */
-  get hasFailures(): boolean {
-    return this.#failures.size > 0;
-  }
-
-  async inspect(digests: readonly Digest[]): Promise<void> {
-    const { repository, access, registry, signal } = this.#options;
-    for (const digest of digests) {
-      if (this.#platforms.has(digest)) continue;
-      const deadline = AbortSignal.timeout(INSPECTION_MS);
-      try {
-        const either = AbortSignal.any([signal, deadline]);
-        const { platforms } = await registry.inspect(repository, digest, access, either, { withCreated: false });
-        this.#platforms.set(digest, {
-          platforms: platforms.map(({ platform }) => platform),
-          digests: platforms.map((entry) => entry.digest),
-        });
-      } catch (error) {
-        const isLate = deadline.aborted && !signal.aborted;
-        this.#failures.set(digest, isLate ? TOO_SLOW : toProblem(error, signal).message);
-        // The next one would only keep others waiting as well.
-        if (isLate) return;
-      }
-    }
-  }
-}
-
-function toProblem(error: unknown, signal: AbortSignal): Problem {
-  if (!signal.aborted && (error instanceof TransientError || error instanceof TerminalError)) {
-    return { code: error.code, message: error.message, stalls: false };
-  }
-  throw error;
+/** The tags that run in the repository whose tags are ordered. */
+function runningTagsOf({ running }: TagQuestion): RunningTag[] {
+  return running.flatMap(({ part, tag, digest }) =>
+    part !== 0 || tag === undefined ? [] : [{ tag, ...(digest !== undefined && { digest }) }],
+  );
 }
 
 /** The tags whose digests are asked for every cycle: what runs, and the candidates that may still come into question. */

@@ -1,6 +1,6 @@
 // From a policy's targets to the containers that it may move, and who else claims them.
 
-import { MAX_TARGET_WORKLOADS, type TargetSpec, type WorkloadKind } from '../../api/image-policy.ts';
+import { MAX_TARGET_WORKLOADS, WORKLOAD_KINDS, type TargetSpec, type WorkloadKind } from '../../api/image-policy.ts';
 import type { ImagePolicy } from '../../api/kinds.ts';
 import {
   isSameRepository,
@@ -13,6 +13,8 @@ import type { Workload, WorkloadContainer } from '../../rollout/workloads/worklo
 
 /** The workloads of the policy's namespace, as the caches have them. */
 export interface WorkloadLookup {
+  /** Whether the operator moves workloads of this kind. */
+  knows(kind: WorkloadKind): boolean;
   byName(kind: WorkloadKind, name: string): Workload | undefined;
   byLabels(kind: WorkloadKind, labels: Readonly<Record<string, string>>): readonly Workload[];
 }
@@ -20,13 +22,15 @@ export interface WorkloadLookup {
 export interface TargetContainer {
   readonly workload: Workload;
   readonly container: WorkloadContainer;
+  /** Which of the policy's images it runs: 0 is `spec.image`, 1 the first companion, and so on. */
+  readonly part: number;
   /** The live image, parsed. Absent when it is not one that Slipway can read. */
   readonly image?: ImageReference;
 }
 
 /** Something about the targets that people should know. `stalls` means that nothing moves until a person acts. */
 export interface TargetProblem {
-  readonly reason: 'TargetNotFound' | 'NoMatchingContainer' | 'TooManyTargets' | 'TargetConflict';
+  readonly reason: 'UnknownTargetKind' | 'TargetNotFound' | 'NoMatchingContainer' | 'TooManyTargets' | 'TargetConflict';
   readonly message: string;
   readonly stalls: boolean;
 }
@@ -63,10 +67,19 @@ function matchesTarget(target: TargetSpec, workload: Workload): boolean {
   return labels.length > 0 && labels.every(([key, value]) => workload.metadata.labels[key] === value);
 }
 
-function wantsContainer(target: TargetSpec, container: WorkloadContainer, repository: Repository): boolean {
-  if (target.containers !== undefined) return target.containers.includes(container.name);
-  const image = readImage(container.image);
-  return image !== undefined && isSameRepository(image.repository, repository);
+/** The repositories of a policy, `spec.image` first. Throws as parseRepository does. */
+export function repositoriesOf({ spec }: Pick<ImagePolicy, 'spec'>): Repository[] {
+  return imagesOf({ spec }).map(parseRepository);
+}
+
+/** As the policy spells them: position by position what `repositoriesOf` gives. */
+export function imagesOf({ spec }: Pick<ImagePolicy, 'spec'>): string[] {
+  return [spec.image, ...(spec.companions ?? []).map(({ image }) => image)];
+}
+
+/** The names by which containers are chosen for a part; undefined when they are chosen by their repository. */
+function namesOf({ spec }: ImagePolicy, target: TargetSpec, part: number): readonly string[] | undefined {
+  return part === 0 ? target.containers : spec.companions?.[part - 1]?.containers;
 }
 
 /** Whether one of the policy's targets is this workload. */
@@ -74,29 +87,43 @@ export function reachesWorkload(policy: ImagePolicy, workload: Workload): boolea
   return policy.spec.targets.some((target) => matchesTarget(target, workload));
 }
 
-/** Named containers of another repository are not taken over; one that had an image of this repository stays a target. */
-function isMovable(
+/**
+ * Which of the policy's images a container runs; undefined when none. Named containers of another repository are not
+ * taken over; one that had an image of a repository, as the record says, stays a target.
+ */
+function partOf(
+  policy: ImagePolicy,
   target: TargetSpec,
   container: WorkloadContainer,
-  repository: Repository,
-  isRecorded: boolean,
-): boolean {
-  if (target.containers?.includes(container.name) === false) return false;
-  const image = readImage(container.image);
-  return isRecorded || (image !== undefined && isSameRepository(image.repository, repository));
+  repositories: readonly Repository[],
+  recorded: string | undefined,
+): number | undefined {
+  for (const text of [recorded, container.image]) {
+    const image = text === undefined ? undefined : readImage(text);
+    if (image === undefined) continue;
+    const part = repositories.findIndex((repository) => isSameRepository(image.repository, repository));
+    if (part >= 0 && namesOf(policy, target, part)?.includes(container.name) !== false) return part;
+  }
+  return undefined;
 }
 
 /** Whether the policy would move this container. */
 export function claimsContainer(policy: ImagePolicy, workload: Workload, container: WorkloadContainer): boolean {
   const targets = policy.spec.targets.filter((target) => matchesTarget(target, workload));
   if (targets.length === 0) return false;
-  let repository: Repository;
+  const image = readImage(container.image);
+  return imagesOf(policy).some((name, part) => {
+    const isOfIt = image !== undefined && isOf(image, name);
+    return targets.some((target) => namesOf(policy, target, part)?.includes(container.name) ?? isOfIt);
+  });
+}
+
+function isOf(image: ImageReference, name: string): boolean {
   try {
-    repository = parseRepository(policy.spec.image);
+    return isSameRepository(image.repository, parseRepository(name));
   } catch {
     return false;
   }
-  return targets.some((target) => wantsContainer(target, container, repository));
 }
 
 /**
@@ -105,16 +132,26 @@ export function claimsContainer(policy: ImagePolicy, workload: Workload, contain
  */
 export function resolveTargets(
   policy: ImagePolicy,
-  repository: Repository,
+  repositories: readonly Repository[],
   lookup: WorkloadLookup,
   rivals: (workload: Workload) => readonly ImagePolicy[],
 ): ResolvedTargets {
   const problems: TargetProblem[] = [];
   const found = new Map<string, TargetContainer>();
   const workloadUids = new Set<string>();
-  const recorded = new Set((policy.status?.targets ?? []).map(({ uid, container }) => `${uid}/${container}`));
+  const recorded = new Map(
+    (policy.status?.targets ?? []).map(({ uid, container, image }) => [`${uid}/${container}`, image]),
+  );
 
   for (const target of policy.spec.targets) {
+    if (!lookup.knows(target.kind)) {
+      problems.push({
+        reason: 'UnknownTargetKind',
+        message: `targets: ${target.kind} is no kind that this operator moves: write ${WORKLOAD_KINDS.join(', ')}, or add it to workloadKinds of the operator's configuration`,
+        stalls: true,
+      });
+      continue;
+    }
     const workloads = findWorkloads(target, lookup);
     if (workloads.length === 0) {
       const what =
@@ -129,15 +166,18 @@ export function resolveTargets(
     }
     for (const workload of workloads) {
       workloadUids.add(workload.metadata.uid);
-      const containers = workload.containers.filter((container) =>
-        isMovable(target, container, repository, recorded.has(`${workload.metadata.uid}/${container.name}`)),
-      );
-      problems.push(...describeMissingContainers(policy, target, workload, containers));
-      for (const container of containers) {
+      const parts = workload.containers.flatMap((container) => {
+        const record = recorded.get(`${workload.metadata.uid}/${container.name}`);
+        const part = partOf(policy, target, container, repositories, record);
+        return part === undefined ? [] : [{ container, part }];
+      });
+      problems.push(...describeMissingContainers(policy, target, workload, parts));
+      for (const { container, part } of parts) {
         const image = readImage(container.image);
         found.set(`${workload.metadata.uid}/${container.name}`, {
           workload,
           container,
+          part,
           ...(image !== undefined && { image }),
         });
       }
@@ -152,7 +192,7 @@ export function resolveTargets(
   }
   const kept = new Set([...workloadUids].slice(0, MAX_TARGET_WORKLOADS));
   const containers = [...found.values()].filter(({ workload }) => kept.has(workload.metadata.uid)).sort(byPosition);
-  problems.push(...findConflicts(policy, containers, rivals));
+  problems.push(...findIdleCompanions(policy, containers), ...findConflicts(policy, containers, rivals));
   return { containers, problems };
 }
 
@@ -169,16 +209,16 @@ function describeMissingContainers(
   policy: ImagePolicy,
   target: TargetSpec,
   workload: Workload,
-  containers: readonly WorkloadContainer[],
+  parts: readonly { readonly container: WorkloadContainer; readonly part: number }[],
 ): TargetProblem[] {
   const problem = (message: string): TargetProblem => ({ reason: 'NoMatchingContainer', message, stalls: false });
   if (target.containers === undefined) {
-    return containers.length > 0
+    return parts.length > 0
       ? []
       : [problem(`no container of ${titleOf(workload)} has an image of ${policy.spec.image}`)];
   }
   return target.containers.flatMap((name) => {
-    if (containers.some((candidate) => candidate.name === name)) return [];
+    if (parts.some(({ container, part }) => part === 0 && container.name === name)) return [];
     const container = workload.containers.find((candidate) => candidate.name === name);
     return container === undefined
       ? [problem(`${titleOf(workload)} has no container ${name}`)]
@@ -188,6 +228,21 @@ function describeMissingContainers(
           ),
         ];
   });
+}
+
+function findIdleCompanions(policy: ImagePolicy, containers: readonly TargetContainer[]): TargetProblem[] {
+  if (containers.length === 0) return [];
+  return (policy.spec.companions ?? []).flatMap(({ image }, index): TargetProblem[] =>
+    containers.some(({ part }) => part === index + 1)
+      ? []
+      : [
+          {
+            reason: 'NoMatchingContainer',
+            message: `companions: no container of the targets runs an image of ${image}`,
+            stalls: false,
+          },
+        ],
+  );
 }
 
 function findConflicts(

@@ -3,8 +3,9 @@
 // @see operator/rollout/state-machine.ts
 
 import { isDeepStrictEqual } from 'node:util';
-import type { ImageRolloutStatus, RolloutTarget } from '../../api/image-rollout.ts';
-import { API_GROUP_VERSION, type ImagePolicy, type ImageRollout } from '../../api/kinds.ts';
+import { LRUCache } from 'lru-cache';
+import type { ImageRolloutStatus, RolloutTarget, RolloutTargetStatus } from '../../api/image-rollout.ts';
+import { API_GROUP_VERSION, type ImageDecision, type ImagePolicy, type ImageRollout } from '../../api/kinds.ts';
 import { TransientError } from '../../errors.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import type { Result } from '../../kube/controller.ts';
@@ -12,20 +13,26 @@ import type { EventRecorder } from '../../kube/events.ts';
 import type { Cache } from '../../kube/informer.ts';
 import { KubeError } from '../../kube/kube-error.ts';
 import { keyOf, type ObjectKey } from '../../kube/resource.ts';
-import { describePodTrouble } from '../../rollout/pod-trouble.ts';
+import type { Check, CheckOutcome } from '../../rollout/checks/check.ts';
+import { describeRejection, readDecisions } from '../../rollout/decisions.ts';
+import type { TargetHealth } from '../../rollout/health/target-health.ts';
 import {
   compareImages,
-  isFinished,
   nextStep,
+  undoImage,
   type ObservedTarget,
   type RolloutObservation,
 } from '../../rollout/state-machine.ts';
-import { imagePatch, releasePatch } from '../../rollout/workloads/patch.ts';
+import { isFinished, rolloutNumber } from '../../rollout/verdict.ts';
+import { imagePatch, releasePatch, type ImageChange } from '../../rollout/workloads/patch.ts';
 import { toWorkload, type Workload } from '../../rollout/workloads/workload.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Clock } from '../../time/clock.ts';
-import { imageRollouts, pods } from '../resources.ts';
+import { parseTimestampMs } from '../../time/duration.ts';
+import { imageRollouts } from '../resources.ts';
 import { requireKind, type WorkloadKinds } from '../workload-kinds.ts';
+import type { HealthReader } from './health-reader.ts';
+import { findBlocker, Turns } from './turns.ts';
 
 /** Index of the rollout cache: uid of a workload → rollouts that name it. */
 export const ROLLOUTS_BY_TARGET = 'target';
@@ -41,6 +48,13 @@ export interface RolloutReconcilerDeps {
   readonly claimant: () => { readonly holder: string; readonly epoch: number };
   readonly events: Pick<EventRecorder, 'record'>;
   readonly clock: Clock;
+  /** Decisions of people, by policy. */
+  readonly decisions: Cache<ImageDecision>;
+  readonly health: Pick<HealthReader, 'read'>;
+  /** The checks that a rollout has to pass, in the order of `settings.verify`. */
+  readonly checksOf: (rollout: ImageRollout) => readonly Check[];
+  /** Rollouts in flight at once. */
+  readonly maxInFlight: number;
   /** Called when a rollout has finished. */
   readonly onFinished?: (rollout: ImageRollout) => void;
 }
@@ -58,98 +72,184 @@ const WRITE_RETRY_MS = 10_000;
 const BLOCKED_CHECK_MS = 30_000;
 /** More steps than any rollout of 100 workloads takes. */
 const MAX_STEPS = 1_000;
-
-/** The rollouts that must finish before this one may claim: claimed ones, then older ones. */
-export function findBlocker(rollout: ImageRollout, others: Iterable<ImageRollout>): string | undefined {
-  const rank = (it: ImageRollout) =>
-    [it.status?.claim === undefined ? '1' : '0', it.metadata.creationTimestamp ?? '', it.metadata.name].join(' ');
-  let first: ImageRollout | undefined;
-  for (const other of others) {
-    if (other.metadata.uid === rollout.metadata.uid || isFinished(other.status)) continue;
-    if (rank(other) < rank(rollout) && (first === undefined || rank(other) < rank(first))) first = other;
-  }
-  return first?.metadata.name;
-}
+/** The run of a CronJob wakes us; this is only the safety net. */
+const RUN_CHECK_MS = 300_000;
 
 export class RolloutReconciler {
   readonly #deps: RolloutReconcilerDeps;
+  readonly #turns: Turns;
+  /** When the checks of a rollout were last asked, by its uid. */
+  readonly #asked = new LRUCache<string, number>({ max: 10_000 });
 
   constructor(deps: RolloutReconcilerDeps) {
     this.#deps = deps;
+    this.#turns = new Turns({ rollouts: deps.rollouts, max: deps.maxInFlight });
   }
 
   async reconcile(key: ObjectKey, context: Context): Promise<Result> {
-    let rollout = this.#deps.rollouts.get(key);
+    const rollout = this.#deps.rollouts.get(key);
     if (rollout === undefined || rollout.metadata.deletionTimestamp !== undefined || isFinished(rollout.status))
       return {};
-    const targets = await this.#readTargets(rollout, context);
+    using _turn = this.#turns.hold(rollout);
+    return this.#advance(rollout, context);
+  }
+
+  async #advance(first: ImageRollout, context: Context): Promise<Result> {
+    let rollout = first;
+    let targets = await this.#readTargets(rollout, context);
+    let checks: readonly (CheckOutcome | undefined)[] | undefined;
     for (let count = 0; count < MAX_STEPS; count += 1) {
-      const observation = this.#observe(rollout, targets);
+      const observation = this.#observe(rollout, targets, checks);
       const step = nextStep(observation);
       switch (step.kind) {
         case 'wait':
           return this.#waitFor(observation, step.wakeAtMs);
-        case 'record':
-          rollout = await this.#record(rollout, step.status, context);
+        case 'check':
+          checks = await this.#ask(rollout, step.indexes, context);
           break;
+        case 'record': {
+          const before = rollout.status?.state;
+          rollout = await this.#record(rollout, step.status, context);
+          if (checks !== undefined) checks = [];
+          // Each stage looks at its workloads in its own way.
+          if (rollout.status?.state !== before) targets = await this.#readTargets(rollout, context);
+          break;
+        }
         case 'finish':
           for (const index of step.release) await this.#release(rollout, index, context);
           rollout = await this.#record(rollout, step.status, context);
           this.#deps.onFinished?.(rollout);
           return {};
-        case 'apply': {
+        case 'apply':
+        case 'undo': {
           // The same write was refused a moment ago and that is on record: try again later.
           if (targets[step.index]?.writeProblem !== undefined) return { requeueAfterMs: WRITE_RETRY_MS };
-          targets[step.index] = await this.#apply(rollout, step.index, targets[step.index]?.live, context);
+          const written = await this.#write(rollout, step.index, step.kind, targets[step.index]?.live, context);
+          targets = targets.with(step.index, written);
           break;
         }
       }
     }
-    throw new TransientError(`Rollout ${key.name} did not come to rest`, { code: 'TooManySteps' });
+    throw new TransientError(`Rollout ${first.metadata.name} did not come to rest`, { code: 'TooManySteps' });
   }
 
-  #observe(rollout: ImageRollout, targets: readonly ObservedTarget[]): RolloutObservation {
+  #observe(
+    rollout: ImageRollout,
+    targets: readonly ObservedTarget[],
+    checks: RolloutObservation['checks'],
+  ): RolloutObservation {
     const { rollouts, policies, claimant, clock } = this.#deps;
     const { metadata, spec, status } = rollout;
     const policy = policies.get({ namespace: metadata.namespace ?? '', name: spec.policy.name });
     const isAlive = policy?.metadata.uid === spec.policy.uid && policy.metadata.deletionTimestamp === undefined;
     const rivals = spec.targets.flatMap(({ uid }) => rollouts.byIndex(ROLLOUTS_BY_TARGET, uid));
-    const blockedBy = findBlocker(rollout, rivals);
+    const blocker = findBlocker(rollout, rivals);
+    const blockedBy = blocker === undefined ? this.#turns.wait(rollout) : `rollout ${blocker} moves the same workload`;
+    const newer = rivals.find((other) => isNewer(other, rollout) && !isFinished(other.status));
+    const rejected = this.#rejection(rollout);
     return {
       nowMs: clock.now(),
       name: metadata.name,
       generation: metadata.generation ?? 1,
       spec,
       ...(status !== undefined && { status }),
-      ...(isAlive && { policy: { generation: policy.metadata.generation ?? 0, suspend: policy.spec.suspend } }),
+      ...(isAlive && {
+        policy: {
+          generation: policy.metadata.generation ?? 0,
+          suspend: policy.spec.suspend,
+          ...(policy.spec.pin !== undefined && { pin: policy.spec.pin }),
+        },
+      }),
+      ...(rejected !== undefined && { rejected }),
+      ...(newer !== undefined && { supersededBy: newer.metadata.name }),
       claimant: claimant(),
       ...(blockedBy !== undefined && { blockedBy }),
       targets,
+      ...(checks !== undefined && { checks }),
     };
+  }
+
+  /** A rejection of one of its images, made since it was created. */
+  #rejection({ metadata, spec }: ImageRollout): string | undefined {
+    const all = this.#deps.decisions.byIndex('policy', `${metadata.namespace ?? ''}/${spec.policy.name}`);
+    if (all.length === 0) return undefined;
+    const { rejections } = readDecisions(all);
+    const sinceMs = parseTimestampMs(metadata.creationTimestamp) ?? 0;
+    for (const { digest, digests = [] } of spec.images) {
+      for (const alias of [digest, ...digests]) {
+        const made = rejections.get(alias);
+        if (made !== undefined && made.timeMs >= sinceMs) return describeRejection(made);
+      }
+    }
+    return undefined;
+  }
+
+  /** Empty when they were asked a moment ago. */
+  async #ask(
+    rollout: ImageRollout,
+    indexes: readonly number[],
+    { signal }: Context,
+  ): Promise<readonly (CheckOutcome | undefined)[]> {
+    const { uid, name, namespace = '' } = rollout.metadata;
+    const nowMs = this.#deps.clock.monotonicMs();
+    const lastMs = this.#asked.get(uid);
+    if (lastMs !== undefined && nowMs - lastMs < POD_CHECK_MS - 500) return [];
+    this.#asked.set(uid, nowMs);
+    const [image] = rollout.spec.images;
+    const checked = {
+      namespace,
+      name,
+      uid,
+      digest: image?.digest ?? '',
+      ...(image?.tag !== undefined && { tag: image.tag }),
+    };
+    const checks = this.#deps.checksOf(rollout);
+    return Promise.all(
+      checks.map((check, index) => (indexes.includes(index) ? check.run(checked, signal) : undefined)),
+    );
   }
 
   #waitFor(observation: RolloutObservation, wakeAtMs: number | undefined): Result {
     if (observation.policy?.suspend === true) return {};
+    if (observation.status?.awaitsRun === true) return { requeueAfterMs: RUN_CHECK_MS };
     if (wakeAtMs === undefined) return observation.blockedBy === undefined ? {} : { requeueAfterMs: BLOCKED_CHECK_MS };
     return { requeueAfterMs: Math.max(0, Math.min(wakeAtMs - observation.nowMs, POD_CHECK_MS)) };
   }
 
   async #readTargets(rollout: ImageRollout, { signal }: Context): Promise<ObservedTarget[]> {
-    const isVerifying = rollout.status?.state === 'Verifying';
     const observed: ObservedTarget[] = [];
-    for (const [index, target] of rollout.spec.targets.entries()) {
+    for (const index of rollout.spec.targets.keys()) {
       const live = await this.#readLive(rollout, index, signal);
-      const podMessage =
-        isVerifying && live?.progress.kind === 'progressing'
-          ? await this.#askPods(
-              live,
-              target.containers.map(({ name }) => name),
-              signal,
-            )
-          : undefined;
-      observed.push({ ...(live !== undefined && { live }), ...(podMessage !== undefined && { podMessage }) });
+      const health = live === undefined ? undefined : await this.#readHealth(rollout, index, live, signal);
+      observed.push({ ...(live !== undefined && { live }), ...(health !== undefined && { health }) });
     }
     return observed;
+  }
+
+  /** Undefined while nothing is expected of the target. */
+  async #readHealth(
+    { status, spec }: ImageRollout,
+    index: number,
+    live: Workload,
+    signal: AbortSignal,
+  ): Promise<TargetHealth | undefined> {
+    const target = status?.targets?.[index];
+    if (status === undefined || target === undefined || status.suspendedTime !== undefined) return undefined;
+    const isForward = status.state === 'Verifying' || status.state === 'Soaking';
+    const isBack = status.state === 'RollingBack' && target.state === 'Undone';
+    if (!isBack && !(isForward && (target.state === 'Applied' || target.state === 'Healthy'))) return undefined;
+    const changes = changesOf(target, spec.targets[index], isBack ? 'undo' : 'apply');
+    const soakSinceMs = status.state === 'Soaking' ? parseTimestampMs(status.soakTime) : undefined;
+    return this.#deps.health.read(
+      {
+        workload: live,
+        images: new Map(changes.map(({ name, to }) => [name, to])),
+        ...(isBack && { failed: new Map(changes.map(({ name, from }) => [name, from])) }),
+        sinceMs: parseTimestampMs(isBack ? target.undoTime : (target.appliedTime ?? status.startTime)) ?? 0,
+        ...(soakSinceMs !== undefined && { soakSinceMs }),
+      },
+      signal,
+    );
   }
 
   async #readLive(rollout: ImageRollout, index: number, signal: AbortSignal): Promise<Workload | undefined> {
@@ -162,45 +262,35 @@ export class RolloutReconciler {
     return toWorkload(type, raw);
   }
 
-  /** Best effort: a message is no reason to fail. */
-  async #askPods(live: Workload, containers: readonly string[], signal: AbortSignal): Promise<string | undefined> {
-    if (live.podSelector === undefined) return undefined;
-    try {
-      const { items } = await this.#deps.client.list(pods, {
-        namespace: live.metadata.namespace,
-        labelSelector: live.podSelector,
-        limit: 100,
-        signal,
-      });
-      return describePodTrouble(items, containers);
-    } catch {
-      return undefined;
-    }
-  }
-
-  async #apply(
+  /** Writes a target forward, or sets it back. */
+  async #write(
     rollout: ImageRollout,
     index: number,
+    what: 'apply' | 'undo',
     live: Workload | undefined,
     { signal, log }: Context,
   ): Promise<ObservedTarget> {
     const target = targetAt(rollout, index);
+    const changes = changesOf(rollout.status?.targets?.[index], target, what);
     if (live === undefined) return {};
     if (live.rollout !== undefined && live.rollout !== rollout.metadata.name) {
       await this.#refuseIfReserved(rollout, live, signal);
     }
     const { resource, cache, type } = requireKind(this.#deps.workloads, target.kind);
-    log.info('Writing image', { workload: `${target.kind}/${target.name}`, containers: target.containers });
+    log.info(what === 'apply' ? 'Writing image' : 'Setting image back', {
+      workload: `${target.kind}/${target.name}`,
+      containers: changes,
+    });
     try {
       const raw = await this.#deps.client.patchJson(
         resource,
         targetKey(rollout, index),
-        imagePatch(type, target, live, rollout.metadata.name),
+        imagePatch(type, { containers: changes }, live, rollout.metadata.name),
         { signal },
       );
       cache.applyWrite(raw);
       const written = toWorkload(type, raw);
-      this.#announceWrite(rollout, index, written);
+      this.#announceWrite(rollout, index, what, changes, written);
       return { live: written };
     } catch (error) {
       if (!(error instanceof KubeError)) throw error;
@@ -215,7 +305,7 @@ export class RolloutReconciler {
         return { live, writeProblem: error.message.slice(0, 1024) };
       }
       // A broken admission webhook answers like this, and may do so for ever: that must reach the deadline too.
-      if (error.status >= 500) return this.#afterServerError(rollout, index, error, signal);
+      if (error.status >= 500) return this.#afterServerError(rollout, index, changes, error, signal);
       throw error;
     }
   }
@@ -223,12 +313,14 @@ export class RolloutReconciler {
   async #afterServerError(
     rollout: ImageRollout,
     index: number,
+    changes: readonly ImageChange[],
     error: KubeError,
     signal: AbortSignal,
   ): Promise<ObservedTarget> {
     const live = await this.#readLive(rollout, index, signal);
     if (live === undefined) return {};
-    const isUnwritten = compareImages(targetAt(rollout, index), live) === 'before';
+    const target = { ...targetAt(rollout, index), containers: [...changes] };
+    const isUnwritten = compareImages(target, live) === 'before';
     return { live, ...(isUnwritten && { writeProblem: error.message.slice(0, 1024) }) };
   }
 
@@ -278,13 +370,13 @@ export class RolloutReconciler {
   #announceState(rollout: ImageRollout, status: ImageRolloutStatus): void {
     const { namespace = '' } = rollout.metadata;
     const { name, uid } = rollout.spec.policy;
-    const isBad = status.state === 'Held' || status.state === 'Aborted';
-    if (status.state === 'Verifying' || status.state === 'Pending') return;
+    const reason = EVENT_REASONS[status.state];
+    if (reason === undefined) return;
     this.#deps.events.record(
       { apiVersion: API_GROUP_VERSION, kind: 'ImagePolicy', namespace, name, uid },
       {
-        type: isBad ? 'Warning' : 'Normal',
-        reason: status.state === 'Applying' ? 'RolloutStarted' : `Rollout${status.state}`,
+        type: status.state === 'Applying' || status.state === 'Succeeded' ? 'Normal' : 'Warning',
+        reason,
         message: `${rollout.metadata.name}: ${status.message ?? status.state}`,
         action: 'Rollout',
         related: { apiVersion: API_GROUP_VERSION, kind: 'ImageRollout', ...keyOf(rollout), uid: rollout.metadata.uid },
@@ -292,9 +384,16 @@ export class RolloutReconciler {
     );
   }
 
-  #announceWrite(rollout: ImageRollout, index: number, written: Workload): void {
+  #announceWrite(
+    rollout: ImageRollout,
+    index: number,
+    what: 'apply' | 'undo',
+    changes: readonly ImageChange[],
+    written: Workload,
+  ): void {
     const target = targetAt(rollout, index);
     const { group, version } = requireKind(this.#deps.workloads, target.kind).type;
+    const images = changes.map(({ name, to }) => `${name} to ${to}`).join(', ');
     this.#deps.events.record(
       {
         apiVersion: `${group}/${version}`,
@@ -304,14 +403,46 @@ export class RolloutReconciler {
         uid: written.metadata.uid,
       },
       {
-        type: 'Normal',
-        reason: 'ImageChanged',
-        message: `${rollout.metadata.name} set ${target.containers.map(({ name, to }) => `${name} to ${to}`).join(', ')}`,
+        type: what === 'apply' ? 'Normal' : 'Warning',
+        reason: what === 'apply' ? 'ImageChanged' : 'ImageRolledBack',
+        message:
+          what === 'apply' ? `${rollout.metadata.name} set ${images}` : `${rollout.metadata.name} set back ${images}`,
         action: 'Rollout',
         related: { apiVersion: API_GROUP_VERSION, kind: 'ImageRollout', ...keyOf(rollout), uid: rollout.metadata.uid },
       },
     );
   }
+}
+
+/** What an event about the policy is called when the rollout comes to this state; undefined: it is no event. */
+const EVENT_REASONS: Readonly<Partial<Record<ImageRolloutStatus['state'], string>>> = {
+  Applying: 'RolloutStarted',
+  RollingBack: 'RolloutFailed',
+  Succeeded: 'RolloutSucceeded',
+  RolledBack: 'RolledBack',
+  RollbackFailed: 'RollbackFailed',
+  Held: 'RolloutHeld',
+  Aborted: 'RolloutAborted',
+};
+
+/** What is written into each container: forward, or back to what the claim settled. */
+function changesOf(
+  status: RolloutTargetStatus | undefined,
+  target: RolloutTarget | undefined,
+  what: 'apply' | 'undo',
+): ImageChange[] {
+  const containers = target?.containers ?? [];
+  if (what === 'apply') return containers;
+  return containers.map((container) => ({
+    name: container.name,
+    init: container.init,
+    from: container.to,
+    to: undoImage(status ?? {}, container) ?? container.to,
+  }));
+}
+
+function isNewer(other: ImageRollout, rollout: ImageRollout): boolean {
+  return other.spec.policy.uid === rollout.spec.policy.uid && rolloutNumber(other) > rolloutNumber(rollout);
 }
 
 function targetKey(rollout: ImageRollout, index: number): ObjectKey {

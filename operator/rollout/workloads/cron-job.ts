@@ -9,6 +9,11 @@ interface RawCronJob extends KubeObject {
     readonly suspend?: boolean;
     readonly jobTemplate?: { readonly spec?: { readonly template?: RawPodTemplate } };
   };
+  readonly status?: {
+    readonly lastScheduleTime?: string;
+    readonly lastSuccessfulTime?: string;
+    readonly active?: readonly { readonly name?: string }[];
+  };
 }
 
 export const cronJob: WorkloadType<RawCronJob> = {
@@ -19,6 +24,14 @@ export const cronJob: WorkloadType<RawCronJob> = {
   templatePath: ['spec', 'jobTemplate', 'spec', 'template'],
   template: (raw) => raw.spec?.jobTemplate?.spec?.template,
   podSelector: () => undefined,
+  details: ({ spec, status }) => ({
+    ...(spec?.suspend === true && { isSuspended: true }),
+    runs: [
+      status?.lastScheduleTime,
+      status?.lastSuccessfulTime,
+      ...(status?.active ?? []).map(({ name }) => name),
+    ].join(' '),
+  }),
   progress: ({ spec }): Progress => ({
     kind: 'idle',
     message: spec?.suspend === true ? 'the CronJob is suspended' : 'the next run of the CronJob takes the new image',

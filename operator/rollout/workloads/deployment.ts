@@ -16,6 +16,7 @@ interface RawDeployment extends KubeObject {
     readonly replicas?: number;
     readonly updatedReplicas?: number;
     readonly availableReplicas?: number;
+    readonly conditions?: readonly { readonly type: string; readonly status: string; readonly message?: string }[];
   };
 }
 
@@ -27,6 +28,10 @@ export const deployment: WorkloadType<RawDeployment> = {
   templatePath: ['spec', 'template'],
   template: (raw) => raw.spec?.template,
   podSelector: (raw) => toSelectorString(raw.spec?.selector),
+  details({ status }) {
+    const failure = status?.conditions?.find(({ type, status: is }) => type === 'ReplicaFailure' && is === 'True');
+    return failure?.message === undefined ? {} : { blockedBecause: failure.message };
+  },
   progress({ metadata, spec, status }): Progress {
     const wanted = spec?.replicas ?? 1;
     const updated = status?.updatedReplicas ?? 0;

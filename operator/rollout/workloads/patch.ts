@@ -1,7 +1,6 @@
 // The one patch that Slipway makes to a workload: the image fields of named containers and the annotation on the
 // workload's own metadata, guarded by tests on everything it was decided from. It can never add a container.
 
-import type { RolloutTarget } from '../../api/image-rollout.ts';
 import { ROLLOUT_ANNOTATION } from '../../api/kinds.ts';
 import type { Workload, WorkloadType } from './workload.ts';
 
@@ -11,10 +10,18 @@ export type PatchOperation =
 
 const ANNOTATION_PATH = `/metadata/annotations/${ROLLOUT_ANNOTATION.replaceAll('~', '~0').replaceAll('/', '~1')}`;
 
-/** Sets every container of the target that is still at `from` to `to`. `live` comes from a GET. */
+/** What becomes of one container's image. */
+export interface ImageChange {
+  readonly name: string;
+  readonly init: boolean;
+  readonly from: string;
+  readonly to: string;
+}
+
+/** Sets every container that is still at `from` to `to`. `live` comes from a GET. */
 export function imagePatch(
   type: Pick<WorkloadType, 'templatePath'>,
-  target: RolloutTarget,
+  target: { readonly containers: readonly ImageChange[] },
   live: Workload,
   rolloutName: string,
 ): PatchOperation[] {

@@ -7,6 +7,7 @@ import { toSelectorString, type Progress, type RawPodTemplate, type WorkloadType
 interface RawStatefulSet extends KubeObject {
   readonly spec?: {
     readonly replicas?: number;
+    readonly podManagementPolicy?: string;
     readonly selector?: Parameters<typeof toSelectorString>[0];
     readonly template?: RawPodTemplate;
     readonly updateStrategy?: { readonly type?: string; readonly rollingUpdate?: { readonly partition?: number } };
@@ -27,6 +28,7 @@ export const statefulSet: WorkloadType<RawStatefulSet> = {
   templatePath: ['spec', 'template'],
   template: (raw) => raw.spec?.template,
   podSelector: (raw) => toSelectorString(raw.spec?.selector),
+  details: ({ spec }) => (spec?.podManagementPolicy === 'Parallel' ? {} : { isOrdered: true }),
   progress({ metadata, spec, status }): Progress {
     const wanted = spec?.replicas ?? 1;
     const available = status?.availableReplicas ?? 0;

@@ -39,6 +39,14 @@ export interface Workload {
   readonly hasAnnotations: boolean;
   readonly containers: readonly WorkloadContainer[];
   readonly progress: Progress;
+  /** Why its controller cannot create pods, for example a quota. Absent when it can, or does not say. */
+  readonly blockedBecause?: string;
+  /** true: a CronJob that starts no runs. */
+  readonly isSuspended?: boolean;
+  /** Changes with every run of a CronJob. Absent for everything else. */
+  readonly runs?: string;
+  /** true: a StatefulSet whose pods start one after the other. */
+  readonly isOrdered?: boolean;
   /** Label selector of its pods, as a query string. Absent where pods come through Jobs. */
   readonly podSelector?: string;
   /** A tool that will undo foreign changes of the image. Absent when no mark was found. */
@@ -64,6 +72,8 @@ export interface WorkloadType<Raw extends KubeObject = KubeObject> {
   readonly templatePath: readonly string[];
   template(raw: Raw): RawPodTemplate | undefined;
   progress(raw: Raw): Progress;
+  /** What only some kinds have. */
+  details?(raw: Raw): Pick<Workload, 'blockedBecause' | 'isSuspended' | 'isOrdered' | 'runs'>;
   podSelector(raw: Raw): string | undefined;
 }
 
@@ -121,6 +131,7 @@ export function toWorkload<Raw extends KubeObject>(type: WorkloadType<Raw>, raw:
     hasAnnotations: metadata.annotations !== undefined,
     containers: [...read('initContainers'), ...read('containers')],
     progress: type.progress(raw),
+    ...type.details?.(raw),
     ...(podSelector !== undefined && { podSelector }),
     ...(managedBy !== undefined && { managedBy }),
   };

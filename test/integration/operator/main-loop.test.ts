@@ -89,7 +89,7 @@ describe('the main loop', () => {
         interval: '15s',
         tags: { semver: { range: '1.x' } },
         targets: [{ kind: 'Deployment', name: 'web' }],
-        rollout: { onForeignChange: 'Hold' },
+        rollout: { onForeignChange: 'Hold', soak: '0s' },
       },
     });
     await becomeHealthy('web');

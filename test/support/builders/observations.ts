@@ -1,11 +1,15 @@
 // What is known about a policy at one moment, built from what a reader of a test can picture: which images run, which
 // tags the registry has, and what happened before. Ranking and choosing are the real ones.
 
-import type { ImagePolicy, ImageRollout } from '../../../operator/api/kinds.ts';
-import { findLowest, readLedger, rolloutNumber } from '../../../operator/controllers/policy/ledger.ts';
+import type { ImageDecision, ImagePolicy, ImageRollout } from '../../../operator/api/kinds.ts';
+import { findLowest, readLedger } from '../../../operator/controllers/policy/ledger.ts';
 import type { PolicyObservation } from '../../../operator/controllers/policy/observation.ts';
-import { readImage, type TargetContainer } from '../../../operator/controllers/policy/targets.ts';
+import { combine } from '../../../operator/controllers/policy/gate-rules.ts';
+import { imagesOf, readImage, type TargetContainer } from '../../../operator/controllers/policy/targets.ts';
 import type { Digest } from '../../../operator/image/digest.ts';
+import { formatRepository, parseRepository } from '../../../operator/image/reference.ts';
+import { readDecisions } from '../../../operator/rollout/decisions.ts';
+import { rolloutNumber } from '../../../operator/rollout/verdict.ts';
 import type { Workload } from '../../../operator/rollout/workloads/workload.ts';
 import { chooseCandidate, type TagFacts } from '../../../operator/selection/choose.ts';
 import { summarizeTags } from '../../../operator/selection/explain.ts';
@@ -25,6 +29,9 @@ export interface ObservationOptions {
   /** Facts about tags that are not simply a digest. */
   readonly facts?: Readonly<Record<string, TagFacts>>;
   readonly rollouts?: readonly ImageRollout[];
+  readonly decisions?: readonly ImageDecision[];
+  /** Digests of the companions' tags: image → tag → digest. A container of theirs is recognised by its repository. */
+  readonly companions?: Readonly<Record<string, Readonly<Record<string, Digest>>>>;
   /** Digest that the pods of every container report. */
   readonly podDigest?: Digest;
   readonly more?: Partial<PolicyObservation>;
@@ -36,22 +43,32 @@ export function pushed(...tags: readonly string[]): Record<string, Digest> {
 }
 
 export function observation(options: ObservationOptions = {}): PolicyObservation {
-  const { policy = imagePolicy(), workloads = [], tags, facts = {}, rollouts = [], podDigest } = options;
+  const {
+    policy = imagePolicy(),
+    workloads = [],
+    tags,
+    facts = {},
+    rollouts = [],
+    podDigest,
+    companions = {},
+  } = options;
+  const images = imagesOf(policy);
+  const repositories = images.map((image) => formatRepository(parseRepository(image)));
   const rules = compileTagRules(policy.spec.tags);
   const isAbove = (tag: string, other: string): boolean =>
     rankTags(rules, [tag], { current: other }).candidates[0]?.position === 'Above';
   const targets = workloads.flatMap((workload) =>
     workload.containers.map((container): TargetContainer => {
       const image = readImage(container.image);
-      return { workload, container, ...(image !== undefined && { image }) };
+      const part = image === undefined ? -1 : repositories.indexOf(formatRepository(image.repository));
+      return { workload, container, part: Math.max(0, part), ...(image !== undefined && { image }) };
     }),
   );
-  const lines = readLedger(
-    targets,
-    policy.status?.targets ?? [],
-    rollouts.toSorted((a, b) => rolloutNumber(a) - rolloutNumber(b)),
-    () => podDigest,
-  );
+  const lines = readLedger(targets, {
+    recorded: policy.status?.targets ?? [],
+    rollouts: rollouts.toSorted((a, b) => rolloutNumber(a) - rolloutNumber(b)),
+    podDigest: () => podDigest,
+  });
   const selected = policy.status?.selected;
   const lowest =
     findLowest(lines, (a, b) => compareRunningTags(rules, a, b), policy.spec.rollout.onForeignChange === 'Reassert') ??
@@ -74,7 +91,12 @@ export function observation(options: ObservationOptions = {}): PolicyObservation
   return {
     nowMs: NOW_MS,
     policy,
+    images,
     rollouts,
+    neighbours: [],
+    neighboursResumedMs: 0,
+    decisions: readDecisions(options.decisions ?? []),
+    gateRules: combine(policy, []).gates,
     highestNumber: Math.max(0, ...rollouts.map(rolloutNumber)),
     lines,
     targetProblems: [],
@@ -82,7 +104,10 @@ export function observation(options: ObservationOptions = {}): PolicyObservation
     ...(known !== undefined && { found: known }),
     busy: new Map(),
     isAbove,
-    isSameImage: () => false,
+    companionDigest: (part, tag) => companions[images[part] ?? '']?.[tag],
+    manifestsOf: () => [],
+    isGone: () => false,
+    environmentRetryMs: 300_000,
     followsDigest: rules.followsDigest,
     ...options.more,
   };

@@ -34,7 +34,8 @@ export function rolloutSpec(options: Partial<ImageRolloutSpec> = {}): ImageRollo
     trigger: 'NewTag',
     images: [{ image: 'ghcr.io/acme/web', tag, digest }],
     targets: [rolloutTarget()],
-    settings: { progressDeadline: '10m' },
+    attempt: 1,
+    settings: { progressDeadline: '10m', soak: '0s', onFailure: 'RollBack', atomic: true },
     decision: { time: '2026-01-05T08:00:00Z', message: '1.1.0 is the highest version in 1.x', gates: [] },
     ...options,
   };

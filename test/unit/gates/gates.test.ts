@@ -5,12 +5,15 @@ import { candidate } from '../../support/builders/images.ts';
 
 const web: GateWorkload = { title: 'Deployment web' };
 const api: GateWorkload = { title: 'Deployment api' };
-const failed = { name: 'web-3', message: 'not healthy within 10m' };
+const NOW_MS = Date.parse('2026-01-05T12:00:00Z');
+const LATER_MS = NOW_MS + 3_600_000;
 
 function input(more: Partial<GateInput> = {}): GateInput {
   const { tag, digest } = candidate();
-  return { tag, digest, isSuspended: false, holds: [], workloads: [web], ...more };
+  return { nowMs: NOW_MS, tag, digest, isSuspended: false, holds: [], workloads: [web], ...more };
 }
+
+const people = (...names: readonly string[]) => names.map((person) => ({ person, untilMs: LATER_MS }));
 
 interface Row {
   readonly when: string;
@@ -24,12 +27,76 @@ interface Row {
 describe('judgeCandidate', () => {
   it.each<Row>([
     {
-      when: 'a rollout to this digest failed',
-      given: { workloads: [api, { ...web, failedRollout: failed }] },
-      gate: 'failed-before',
+      when: 'it is in quarantine',
+      given: { quarantined: 'in quarantine since yesterday' },
+      gate: 'quarantine',
       answer: 'Closed',
-      reason: 'FailedBefore',
-      says: 'rollout web-3 to this digest failed (not healthy within 10m)',
+      reason: 'Quarantined',
+      says: 'since yesterday',
+    },
+    {
+      when: 'a person rejected it',
+      given: { rejected: 'rejected by jane: wrong logo' },
+      gate: 'rejection',
+      answer: 'Closed',
+      reason: 'Rejected',
+      says: 'wrong logo',
+    },
+    {
+      when: 'something else is pinned',
+      given: { pinned: '1.0.0 is pinned' },
+      gate: 'pin',
+      answer: 'Waiting',
+      reason: 'Pinned',
+      says: '1.0.0 is pinned',
+    },
+    {
+      when: 'the policy is frozen',
+      given: { frozen: 'web-3 ended RollbackFailed' },
+      gate: 'freeze',
+      answer: 'Waiting',
+      reason: 'Frozen',
+      says: 'web-3',
+    },
+    {
+      when: 'nobody has approved it',
+      given: { approval: { required: 1, by: [] } },
+      gate: 'approval',
+      answer: 'Waiting',
+      reason: 'AwaitingApproval',
+      says: 'needs the approval of 1 person, and nobody has approved it',
+    },
+    {
+      when: 'one of two has approved it',
+      given: { approval: { required: 2, by: [{ person: 'jane', untilMs: LATER_MS }] } },
+      gate: 'approval',
+      answer: 'Waiting',
+      reason: 'AwaitingApproval',
+      says: 'approved by jane (until 2026-01-05T13:00:00Z)',
+    },
+    {
+      when: 'no window is open',
+      given: { window: { isOpen: false, opensMs: LATER_MS, because: 'outside of the allowed windows' } },
+      gate: 'window',
+      answer: 'Waiting',
+      reason: 'WindowShut',
+      says: 'outside of the allowed windows',
+    },
+    {
+      when: 'a cooldown is on',
+      given: { cooldownUntilMs: LATER_MS },
+      gate: 'cooldown',
+      answer: 'Waiting',
+      reason: 'CoolingDown',
+      says: '2026-01-05T13:00:00Z',
+    },
+    {
+      when: 'the next attempt is not due',
+      given: { retry: { rollout: 'web-3', attempt: 2, dueMs: LATER_MS } },
+      gate: 'retry',
+      answer: 'Waiting',
+      reason: 'RetryPending',
+      says: 'attempt 2 of 3, after web-3 failed',
     },
     {
       when: 'somebody else changed an image',
@@ -97,12 +164,16 @@ describe('judgeCandidate', () => {
 
     expect(summary.answer).toBe(answer);
     const shut = summary.verdicts.filter((verdict) => verdict.answer !== 'Open');
-    expect(shut).toEqual([{ gate, answer, reason, message: expect.stringContaining(says) }]);
+    expect(shut).toEqual([expect.objectContaining({ gate, answer, reason, message: expect.stringContaining(says) })]);
   });
 
   it.each([
     { when: 'nothing is in the way', given: {} },
     { when: 'there are no workloads', given: { workloads: [] } },
+    { when: 'two have approved it', given: { approval: { required: 2, by: people('jane', 'john') } } },
+    { when: 'a window is open', given: { window: { isOpen: true as const, untilMs: LATER_MS } } },
+    { when: 'the cooldown is over', given: { cooldownUntilMs: NOW_MS } },
+    { when: 'the next attempt is due', given: { retry: { rollout: 'web-3', attempt: 2, dueMs: NOW_MS } } },
   ])('is open when $when, with a sentence of evidence from each gate', ({ given }) => {
     const { answer, verdicts } = judgeCandidate(input(given));
 
@@ -119,21 +190,61 @@ describe('judgeCandidate', () => {
       input({
         isSuspended: true,
         holds: ['held'],
-        workloads: [{ ...web, failedRollout: failed, busyWith: 'api-7', managed: 'Helm manages it' }],
+        quarantined: 'it failed',
+        workloads: [{ ...web, busyWith: 'api-7', managed: 'Helm manages it' }],
       }),
     );
 
     expect(answer).toBe('Closed');
-    expect(verdicts.map(({ answer: one }) => one)).toEqual(['Closed', 'Waiting', 'Waiting', 'Waiting', 'Waiting']);
+    expect(verdicts.filter(({ answer: one }) => one === 'Waiting').map(({ gate }) => gate)).toEqual([
+      'foreign-change',
+      'consent',
+      'suspension',
+      'workload',
+    ]);
   });
 
   it('says nothing longer than a status may hold', () => {
     const long = 'x'.repeat(5_000);
     const { verdicts } = judgeCandidate(
-      input({ holds: [long], workloads: [{ ...web, failedRollout: { name: 'web-3', message: long }, managed: long }] }),
+      input({ holds: [long], quarantined: long, rejected: long, workloads: [{ ...web, managed: long }] }),
     );
 
     for (const { message } of verdicts) expect(message.length).toBeLessThanOrEqual(1_024);
+  });
+});
+
+describe('judgeCandidate, when a person named the image', () => {
+  const everything = input({
+    quarantined: 'it failed',
+    rejected: 'rejected by jane',
+    approval: { required: 1, by: [] },
+    window: { isOpen: false, because: 'shut' },
+    cooldownUntilMs: LATER_MS,
+    retry: { rollout: 'web-3', attempt: 2, dueMs: LATER_MS },
+  });
+
+  it('asks none of the gates that only bind automation, and says which', () => {
+    const { answer, notEnforced } = judgeCandidate(everything, { isPin: true });
+
+    expect(answer).toBe('Open');
+    expect(notEnforced).toEqual(['quarantine', 'rejection', 'pin', 'approval', 'window', 'cooldown', 'retry']);
+  });
+
+  it('asks those that the configuration enforces on pins', () => {
+    const { answer, verdicts } = judgeCandidate(everything, { isPin: true, enforced: ['approval'] });
+
+    expect(answer).toBe('Waiting');
+    expect(verdicts.filter((verdict) => verdict.answer === 'Waiting').map(({ gate }) => gate)).toEqual(['approval']);
+  });
+
+  it.each([
+    { when: 'the policy is suspended', given: { isSuspended: true } },
+    { when: 'the policy is frozen', given: { frozen: 'frozen' } },
+    { when: 'another rollout moves the workload', given: { workloads: [{ ...web, busyWith: 'api-7' }] } },
+    { when: 'another tool manages the workload', given: { workloads: [{ ...web, managed: 'Helm manages it' }] } },
+  ])('waits all the same when $when', ({ given }) => {
+    expect(judgeCandidate(input(given), { isPin: true }).answer).toBe('Waiting');
   });
 });
 

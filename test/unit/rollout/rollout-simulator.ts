@@ -13,12 +13,12 @@ import {
 } from '../../../operator/api/image-rollout.ts';
 import {
   compareImages,
-  isFinished,
   nextStep,
   type ObservedTarget,
   type RolloutObservation,
   type RolloutStep,
 } from '../../../operator/rollout/state-machine.ts';
+import { isFinished } from '../../../operator/rollout/verdict.ts';
 import type { Progress, Workload } from '../../../operator/rollout/workloads/workload.ts';
 import { parseTimestampMs } from '../../../operator/time/duration.ts';
 import { rolloutSpec } from '../../support/builders/rollouts.ts';
@@ -97,7 +97,10 @@ export class RolloutSimulator {
   #serial = 0;
 
   constructor(targets: readonly RolloutTarget[], progressDeadline: string) {
-    this.spec = rolloutSpec({ targets: [...targets], settings: { progressDeadline } });
+    this.spec = rolloutSpec({
+      targets: [...targets],
+      settings: { progressDeadline, soak: '0s', onFailure: 'RollBack', atomic: true },
+    });
     this.writes = targets.map(() => 0);
     this.#workloads = targets.map((target) => this.#create(target, 'from', target.uid));
     this.#leader = { holder: 'replica-0', epoch: 0, statusVersion: 0, problems: new Map(), prepared: undefined };

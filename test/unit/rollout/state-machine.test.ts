@@ -2,16 +2,24 @@
 
 import { describe, expect, it } from '@jest/globals';
 import { updateConditions } from '../../../operator/api/conditions.ts';
-import type { ImageRolloutStatus, RolloutState, RolloutTargetStatus } from '../../../operator/api/image-rollout.ts';
+import type {
+  ImageRolloutSpec,
+  ImageRolloutStatus,
+  RolloutState,
+  RolloutTarget,
+  RolloutTargetStatus,
+} from '../../../operator/api/image-rollout.ts';
 import {
   compareImages,
-  isFinished,
   nextStep,
   type ObservedTarget,
   type RolloutObservation,
   type RolloutStep,
 } from '../../../operator/rollout/state-machine.ts';
+import type { TargetHealth } from '../../../operator/rollout/health/target-health.ts';
+import { isFinished, isFreezing, isQuarantining, targetImageAfter } from '../../../operator/rollout/verdict.ts';
 import type { Progress } from '../../../operator/rollout/workloads/workload.ts';
+import { candidate } from '../../support/builders/images.ts';
 import { FROM_IMAGE, rolloutSpec, rolloutTarget, TO_IMAGE } from '../../support/builders/rollouts.ts';
 import { workload, type WorkloadOptions } from '../../support/builders/workloads.ts';
 
@@ -348,8 +356,9 @@ describe('nextStep, applying', () => {
       const end = settle(applying({ status, nowMs: DEADLINE_MS }));
 
       expect(end.status).toMatchObject({
-        state: 'Held',
-        targets: [{ state: 'Failed', message: refused.writeProblem }],
+        state: 'RolledBack',
+        failure: { class: 'Environment', reason: 'WriteRefused', message: `Deployment web: ${refused.writeProblem}` },
+        targets: [{ state: 'Skipped', message: refused.writeProblem }],
       });
     });
 
@@ -373,10 +382,10 @@ describe('nextStep, applying', () => {
       const end = settle(observe({ spec, status, nowMs: DEADLINE_MS, targets: [before(), before({ name: 'api' })] }));
 
       expect(end.status).toMatchObject({
-        state: 'Held',
+        state: 'RolledBack',
         targets: [
-          { state: 'Failed', message: 'denied' },
-          { state: 'Failed', message: expect.stringContaining('not written') },
+          { state: 'Skipped', message: 'denied' },
+          { state: 'Skipped', message: expect.stringContaining('not written') },
         ],
       });
     });
@@ -493,15 +502,19 @@ describe('nextStep, verifying', () => {
   it('waits for a workload on its way, says what for, and wakes at the deadline', () => {
     const observation = verifying({
       ...after(progressing),
-      podMessage: 'container web of pod web-1: ImagePullBackOff',
+      health: {
+        kind: 'failing',
+        class: 'Environment',
+        reason: 'ImagePullBackOff',
+        message: 'container web of pod web-1: ImagePullBackOff',
+        isDefinite: false,
+      },
     });
 
     const status = statusOf(nextStep(observation), 'record');
 
     expect(status).toMatchObject({ state: 'Verifying', targets: [{ state: 'Applied' }] });
-    expect(status.message).toBe(
-      'Deployment web: 1 of 2 pods have the new image: container web of pod web-1: ImagePullBackOff',
-    );
+    expect(status.message).toBe('Deployment web: container web of pod web-1: ImagePullBackOff');
     expect(nextStep({ ...observation, status })).toEqual({ kind: 'wait', wakeAtMs: DEADLINE_MS });
   });
 
@@ -524,15 +537,12 @@ describe('nextStep, verifying', () => {
   });
 
   it('says what failed and that it was left as it is', () => {
-    const status = statusOf(
-      nextStep(verifying({ ...after(progressing), podMessage: 'it crashes' }, { nowMs: DEADLINE_MS })),
-      'finish',
-    );
+    const status = statusOf(nextStep(verifying(after(progressing), { nowMs: DEADLINE_MS })), 'finish');
 
     expect(status.message).toBe(
-      'not healthy within 10m, and left as it is. Deployment web: 1 of 2 pods have the new image: it crashes',
+      'it could not run (ProgressDeadlineExceeded): not healthy within 10m. Deployment web: 1 of 2 pods have the new image. RollbackBlocked: no image is known to be good, so it is left as it is',
     );
-    expect(status.targets).toMatchObject([{ state: 'Failed', message: '1 of 2 pods have the new image: it crashes' }]);
+    expect(status.targets).toMatchObject([{ state: 'Failed', message: '1 of 2 pods have the new image' }]);
     expect(status.conditions?.map(({ type, status: is, reason }) => [type, is, reason])).toEqual([
       ['Ready', 'False', 'Held'],
       ['Stalled', 'True', 'Held'],
@@ -580,7 +590,7 @@ describe('nextStep, verifying', () => {
         late: true,
         want: 'Aborted',
       },
-      { when: 'one is contested and the other on its way', a: foreign(), b: api(progressing), want: 'waits' },
+      { when: 'one is contested and the other on its way', a: foreign(), b: api(progressing), want: 'Aborted' },
       { when: 'one is contested and the other is healthy', a: foreign(), b: api(), want: 'Aborted' },
     ])('$want when $when', ({ a, b, late, want }) => {
       const { step } = both(a, b, late ? DEADLINE_MS : START_MS);
@@ -674,5 +684,392 @@ describe('nextStep, finished', () => {
     );
 
     expect(status.endTime).toBe(START);
+  });
+});
+
+describe('nextStep, when it fails', () => {
+  const GOOD = candidate('0.9.0').image;
+  const BACK = candidate('1.0.0').image;
+  const crash: TargetHealth = {
+    kind: 'failing',
+    class: 'Image',
+    reason: 'CrashLoopBackOff',
+    message: 'container web of pod web-1: CrashLoopBackOff: Error with exit code 1',
+    isDefinite: true,
+  };
+  const full: TargetHealth = {
+    ...crash,
+    class: 'Environment',
+    reason: 'Unschedulable',
+    message: 'no room',
+    isDefinite: false,
+  };
+  const container = { name: 'web', init: false, from: FROM_IMAGE, to: TO_IMAGE, back: BACK, lastGood: BACK };
+  const spec = (
+    settings: Partial<ImageRolloutSpec['settings']> = {},
+    containers: RolloutTarget['containers'] = [container],
+  ) =>
+    rolloutSpec({
+      targets: [rolloutTarget({ containers })],
+      settings: { ...rolloutSpec().settings, ...settings },
+    });
+  const restored = (image = BACK, progress: Progress = { kind: 'healthy' }): ObservedTarget => ({
+    live: workload({ containers: { web: image }, rollout: 'web-1', resourceVersion: '1002', progress }),
+  });
+  const written: RolloutTargetStatus = {
+    kind: 'Deployment',
+    name: 'web',
+    state: 'Applied',
+    undo: 'Back',
+    resourceVersion: '1000',
+    appliedTime: START,
+  };
+  const verifyingWith = (health: TargetHealth, more: Partial<RolloutObservation> = {}): RolloutObservation =>
+    observe({
+      spec: spec(),
+      status: claimed('Verifying', 'Applied', { targets: [written] }),
+      targets: [{ ...after(), health }],
+      ...more,
+    });
+
+  it.each<{
+    when: string;
+    progress: Progress;
+    back?: string;
+    lastGood?: string;
+    want: RolloutTargetStatus['undo'];
+  }>([
+    { when: 'it was healthy', progress: { kind: 'healthy' }, back: BACK, lastGood: BACK, want: 'Back' },
+    { when: 'nothing ran', progress: { kind: 'idle', message: 'zero' }, back: BACK, want: 'Back' },
+    {
+      when: 'it was not healthy, and another image was good',
+      progress: progressing,
+      back: BACK,
+      lastGood: GOOD,
+      want: 'LastGood',
+    },
+    {
+      when: 'it was not healthy, and the image was the last good one',
+      progress: progressing,
+      back: BACK,
+      lastGood: BACK,
+      want: 'Blocked',
+    },
+    {
+      when: 'it was not healthy, and no image is known to be good',
+      progress: progressing,
+      back: BACK,
+      want: 'Blocked',
+    },
+    { when: 'the image before is in quarantine', progress: { kind: 'healthy' }, lastGood: GOOD, want: 'LastGood' },
+    {
+      when: 'the image before is in quarantine, and there is no other',
+      progress: { kind: 'healthy' },
+      want: 'Blocked',
+    },
+  ])('settles at the claim what an undo brings back: $want when $when', ({ progress, back, lastGood, want }) => {
+    const { back: _, lastGood: __, ...bare } = container;
+    const containers = [{ ...bare, ...(back && { back }), ...(lastGood && { lastGood }) }];
+
+    const status = statusOf(
+      nextStep(observe({ spec: spec({}, containers), targets: [before({ progress })] })),
+      'record',
+    );
+
+    expect(status.targets).toMatchObject([{ undo: want }]);
+  });
+
+  it('records a definite failure of the image before it sets anything back', () => {
+    const status = statusOf(nextStep(verifyingWith(crash)), 'record');
+
+    expect(status).toMatchObject({
+      state: 'RollingBack',
+      failure: {
+        class: 'Image',
+        reason: 'CrashLoopBackOff',
+        message: expect.stringContaining('exit code 1'),
+        time: START,
+      },
+      targets: [{ state: 'Undoing' }],
+    });
+    expect(isQuarantining({ spec: spec(), status })).toBe(true);
+    expect(nextStep(verifyingWith(crash, { status }))).toEqual({ kind: 'undo', index: 0 });
+  });
+
+  it('waits for the deadline when the failure may pass, and quarantines nothing', () => {
+    const { step, status: waiting } = settle(verifyingWith(full));
+    expect(step).toEqual({ kind: 'wait', wakeAtMs: DEADLINE_MS });
+
+    const late = statusOf(nextStep(verifyingWith(full, { status: waiting!, nowMs: DEADLINE_MS })), 'record');
+
+    expect(late).toMatchObject({ state: 'RollingBack', failure: { class: 'Environment', reason: 'Unschedulable' } });
+    expect(isQuarantining({ spec: spec(), status: late })).toBe(false);
+    expect(isQuarantining({ spec: { ...spec(), attempt: 3 }, status: late })).toBe(true);
+  });
+
+  it('ends RolledBack when the image before is healthy again, and the mark is taken off', () => {
+    const rollingBack = statusOf(nextStep(verifyingWith(crash)), 'record');
+
+    const { step, status } = settle(verifyingWith(crash, { status: rollingBack, targets: [restored()] }));
+
+    expect(step).toMatchObject({ kind: 'finish', release: [0] });
+    expect(status).toMatchObject({
+      state: 'RolledBack',
+      targets: [{ state: 'Restored', undoTime: START }],
+      failure: { class: 'Image' },
+    });
+    expect(targetImageAfter({ spec: spec(), status: status! }, 0, 'web')).toBe(BACK);
+  });
+
+  it('waits for the image before to become healthy, and ends RollbackFailed at the deadline', () => {
+    const rollingBack = statusOf(nextStep(verifyingWith(crash)), 'record');
+    const given = verifyingWith(crash, { status: rollingBack, targets: [restored(BACK, progressing)] });
+    const { step, status } = settle(given);
+    expect(step).toEqual({ kind: 'wait', wakeAtMs: DEADLINE_MS });
+
+    const end = settle({ ...given, status: status!, nowMs: DEADLINE_MS });
+
+    expect(end.status).toMatchObject({ state: 'RollbackFailed', targets: [{ state: 'UndoFailed' }] });
+    expect(isFreezing({ spec: spec(), status: end.status! })).toBe(true);
+  });
+
+  it.each<{
+    when: string;
+    settings?: Partial<ImageRolloutSpec['settings']>;
+    undo: RolloutTargetStatus['undo'];
+    says: string;
+  }>([
+    {
+      when: 'onFailure is Hold',
+      settings: { onFailure: 'Hold' },
+      undo: 'Back',
+      says: 'left as it is, as onFailure says',
+    },
+    { when: 'there is nothing good to go back to', undo: 'Blocked', says: 'RollbackBlocked' },
+  ])('is Held, and nothing is set back, when $when', ({ settings, undo, says }) => {
+    const given = verifyingWith(crash, {
+      spec: spec(settings),
+      status: claimed('Verifying', 'Applied', { targets: [{ ...written, undo }] }),
+    });
+
+    const status = statusOf(nextStep(given), 'finish');
+
+    expect(status).toMatchObject({
+      state: 'Held',
+      message: expect.stringContaining(says),
+      failure: { class: 'Image' },
+    });
+  });
+
+  it('does not write over an image that somebody set while it goes back', () => {
+    const rollingBack = statusOf(nextStep(verifyingWith(crash)), 'record');
+
+    const { step, status } = settle(verifyingWith(crash, { status: rollingBack, targets: [foreign()] }));
+
+    expect(step.kind).toBe('finish');
+    expect(status).toMatchObject({ targets: [{ state: 'Contested' }], failure: { class: 'Image' } });
+  });
+
+  it('fails by a rejection of its digest, and goes back', () => {
+    const status = statusOf(
+      nextStep(verifyingWith({ kind: 'healthy' }, { rejected: 'rejected by jane: no' })),
+      'record',
+    );
+
+    expect(status).toMatchObject({ state: 'RollingBack', failure: { class: 'Image', reason: 'Rejected' } });
+  });
+
+  it.each<RolloutState>(['Applying', 'Verifying', 'Soaking', 'RollingBack'])(
+    'is aborted where it stands by a pin of another image, when %s',
+    (state) => {
+      const given = verifyingWith(crash, {
+        status: claimed(state, 'Applied', { targets: [written] }),
+        policy: { generation: 2, suspend: false, pin: { tag: '0.9.0' } },
+      });
+
+      expect(statusOf(nextStep(given), 'finish')).toMatchObject({ state: 'Aborted' });
+    },
+  );
+
+  it('carries its own pin out', () => {
+    const given = verifyingWith(
+      { kind: 'healthy' },
+      {
+        spec: { ...spec(), pin: { tag: '1.1.0' } },
+        policy: { generation: 2, suspend: false, pin: { tag: '1.1.0' } },
+      },
+    );
+
+    expect(statusOf(nextStep(given), 'finish')).toMatchObject({ state: 'Succeeded' });
+  });
+
+  describe('when two workloads move as one', () => {
+    const two = (settings: Partial<ImageRolloutSpec['settings']> = {}) =>
+      rolloutSpec({
+        targets: [rolloutTarget({ containers: [container] }), rolloutTarget({ name: 'api', containers: [container] })],
+        settings: { ...rolloutSpec().settings, ...settings },
+      });
+    const both = claimed('Verifying', 'Applied', { targets: [written, { ...written, name: 'api' }] });
+    const healthyApi: ObservedTarget = { ...after({ kind: 'healthy' }, { name: 'api' }), health: { kind: 'healthy' } };
+
+    it('takes both back when one fails', () => {
+      const given = observe({ spec: two(), status: both, targets: [{ ...after(), health: crash }, healthyApi] });
+
+      expect(statusOf(nextStep(given), 'record').targets).toMatchObject([{ state: 'Undoing' }, { state: 'Undoing' }]);
+    });
+
+    it('takes only the failed one back when they are not atomic', () => {
+      const given = observe({
+        spec: two({ atomic: false }),
+        status: both,
+        targets: [{ ...after(), health: crash }, healthyApi],
+      });
+
+      expect(statusOf(nextStep(given), 'record').targets).toMatchObject([{ state: 'Undoing' }, { state: 'Healthy' }]);
+    });
+
+    it('takes the other one back when somebody changes one, quarantines nothing and ends Aborted', () => {
+      const given = observe({ spec: two(), status: both, targets: [foreign(), healthyApi] });
+      const status = statusOf(nextStep(given), 'record');
+      expect(status).toMatchObject({ state: 'RollingBack', failure: { class: 'Foreign' } });
+      expect(status.targets).toMatchObject([{ state: 'Contested' }, { state: 'Undoing' }]);
+
+      const api = { live: workload({ name: 'api', containers: { web: BACK }, rollout: 'web-1' }) };
+      const end = settle({ ...given, status, targets: [foreign(), api] });
+
+      expect(end.status).toMatchObject({ state: 'Aborted', targets: [{ state: 'Contested' }, { state: 'Restored' }] });
+      expect(isQuarantining({ spec: two(), status: end.status! })).toBe(false);
+    });
+  });
+
+  describe('while it soaks', () => {
+    const soak = spec({ soak: '5m' });
+    const SOAK_END_MS = START_MS + 300_000;
+    const soaking = (health: TargetHealth, more: Partial<RolloutObservation> = {}) =>
+      verifyingWith(health, {
+        spec: soak,
+        status: claimed('Soaking', 'Healthy', { soakTime: START, targets: [{ ...written, state: 'Healthy' }] }),
+        ...more,
+      });
+
+    it('begins when every workload is healthy, and succeeds when that lasted', () => {
+      const { step, status } = settle(verifyingWith({ kind: 'healthy' }, { spec: soak }));
+      expect(status).toMatchObject({ state: 'Soaking', soakTime: START });
+      expect(step).toEqual({ kind: 'wait', wakeAtMs: SOAK_END_MS });
+
+      const end = settle(verifyingWith({ kind: 'healthy' }, { spec: soak, status: status!, nowMs: SOAK_END_MS }));
+
+      expect(end.status).toMatchObject({ state: 'Succeeded' });
+    });
+
+    it('starts over when a workload is not healthy for a while, with a deadline of its own', () => {
+      const nowMs = DEADLINE_MS + 60_000;
+      const status = statusOf(nextStep(soaking({ kind: 'progressing', message: 'evicted' }, { nowMs })), 'record');
+
+      expect(status).toMatchObject({ state: 'Verifying', targets: [{ state: 'Applied' }] });
+      expect(Date.parse(status.deadlineTime!)).toBeGreaterThan(nowMs + 599_000);
+      expect(status).not.toHaveProperty('soakTime');
+    });
+
+    it('fails when the image crashes', () => {
+      expect(statusOf(nextStep(soaking(crash)), 'record')).toMatchObject({ state: 'RollingBack' });
+    });
+
+    it('does not count the time that the policy was suspended', () => {
+      const suspended = statusOf(
+        nextStep(soaking({ kind: 'healthy' }, { policy: { generation: 2, suspend: true } })),
+        'record',
+      );
+
+      const resumed = statusOf(
+        nextStep(soaking({ kind: 'healthy' }, { status: suspended, nowMs: START_MS + 3_600_000 })),
+        'record',
+      );
+
+      expect(Date.parse(resumed.soakTime!)).toBe(START_MS + 3_600_000);
+    });
+  });
+
+  describe('when checks have to be passed', () => {
+    const checked = spec({ verify: [{ http: { service: 'web', port: 80, path: '/healthz', scheme: 'HTTP' } }] });
+    const healthy = (more: Partial<RolloutObservation> = {}) =>
+      verifyingWith({ kind: 'healthy' }, { spec: checked, ...more });
+    const no = { kind: 'failed', message: 'answered 500' } as const;
+
+    it('asks them as soon as everything is healthy, and succeeds when they pass', () => {
+      expect(nextStep(healthy())).toEqual({ kind: 'check', indexes: [0] });
+
+      const { status } = settle(healthy({ checks: [{ kind: 'passed', message: 'answered 200' }] }));
+
+      expect(status).toMatchObject({
+        state: 'Succeeded',
+        verify: [{ check: 'http web:80/healthz', state: 'Passed', message: 'answered 200' }],
+      });
+    });
+
+    it('fails at the third no in a row', () => {
+      let status: ImageRolloutStatus | undefined;
+      for (let count = 1; count <= 2; count += 1) {
+        status = statusOf(nextStep(healthy({ ...(status && { status }), checks: [no] })), 'record');
+        expect(status).toMatchObject({ state: 'Verifying', verify: [{ state: 'Pending', failures: count }] });
+        expect(nextStep(healthy({ status, checks: [] })).kind).toMatch(/record|wait/);
+      }
+
+      const failed = statusOf(nextStep(healthy({ status: status!, checks: [no] })), 'record');
+
+      expect(failed).toMatchObject({
+        state: 'RollingBack',
+        failure: { class: 'Image', reason: 'VerifyFailed', message: 'http web:80/healthz: answered 500' },
+      });
+    });
+
+    it('fails at once when asking again would not help', () => {
+      const failed = statusOf(nextStep(healthy({ checks: [{ ...no, isFinal: true }] })), 'record');
+
+      expect(failed).toMatchObject({ failure: { reason: 'VerifyFailed' } });
+    });
+
+    it('does not blame the image when nobody can tell', () => {
+      const unknown = { kind: 'unknown', message: 'Service web does not exist' } as const;
+      const status = statusOf(nextStep(healthy({ checks: [unknown] })), 'record');
+
+      const failed = statusOf(nextStep(healthy({ status, checks: [unknown], nowMs: DEADLINE_MS })), 'record');
+
+      expect(failed).toMatchObject({ failure: { class: 'Environment', reason: 'VerifyUnknown' } });
+    });
+  });
+
+  describe('when a CronJob has to run first', () => {
+    const awaiting: TargetHealth = { kind: 'awaitingRun', message: 'the next run takes the new image' };
+
+    it('waits for the run without a deadline', () => {
+      const { step, status } = settle(verifyingWith(awaiting, { nowMs: DEADLINE_MS + 86_400_000 }));
+
+      expect(step).toEqual({ kind: 'wait' });
+      expect(status).toMatchObject({ state: 'Verifying', awaitsRun: true });
+      expect(status).not.toHaveProperty('deadlineTime');
+    });
+
+    it('makes way for a newer rollout', () => {
+      const { status } = settle(verifyingWith(awaiting));
+
+      const end = nextStep(verifyingWith(awaiting, { status: status!, supersededBy: 'web-2' }));
+
+      expect(statusOf(end, 'finish')).toMatchObject({ state: 'Aborted', message: expect.stringContaining('web-2') });
+    });
+
+    it('counts the deadline from the start of the run', () => {
+      const startTimeMs = DEADLINE_MS + 86_400_000;
+      const running: TargetHealth = { kind: 'running', message: 'run web-29 is on', startTimeMs };
+      const { status: waiting } = settle(verifyingWith(awaiting));
+      const given = verifyingWith(running, { status: waiting!, nowMs: startTimeMs + 1_000 });
+
+      const { status } = settle(given);
+      expect(Date.parse(status!.deadlineTime!)).toBeGreaterThanOrEqual(startTimeMs + 600_000);
+      expect(status).not.toHaveProperty('awaitsRun');
+
+      const late = nextStep({ ...given, status: status!, nowMs: startTimeMs + 600_000 });
+      expect(statusOf(late, 'record')).toMatchObject({ failure: { class: 'Environment' } });
+    });
   });
 });

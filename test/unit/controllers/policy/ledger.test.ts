@@ -2,9 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import type { ImageRollout } from '../../../../operator/api/kinds.ts';
 import {
   findLowest,
-  findMove,
   readLedger,
-  rolloutNumber,
   runningDigest,
   type LedgerEntry,
   type Standing,
@@ -12,6 +10,7 @@ import {
 import type { TargetContainer } from '../../../../operator/controllers/policy/targets.ts';
 import type { Digest } from '../../../../operator/image/digest.ts';
 import { parseImage } from '../../../../operator/image/reference.ts';
+import { rolloutNumber } from '../../../../operator/rollout/verdict.ts';
 import { candidate, digestOf } from '../../../support/builders/images.ts';
 import {
   FROM_IMAGE,
@@ -31,7 +30,7 @@ const TIME = '2026-01-05T08:00:00Z';
 /** The container `web` of the Deployment `web`, running `image`. */
 function running(image: string, options: { readonly uid?: string } = {}): TargetContainer {
   const live = workload({ containers: { web: image }, ...options });
-  return { workload: live, container: live.containers[0]!, image: parseImage(image) };
+  return { workload: live, container: live.containers[0]!, part: 0, image: parseImage(image) };
 }
 
 function entry(image: string, more: Partial<LedgerEntry> = {}): LedgerEntry {
@@ -68,7 +67,7 @@ interface Row {
 }
 
 function readOne({ live, recorded = [], rollouts = [] }: Pick<Row, 'live' | 'recorded' | 'rollouts'>, digest?: Digest) {
-  const [line] = readLedger([running(live)], recorded, rollouts, () => digest);
+  const [line] = readLedger([running(live)], { recorded, rollouts, podDigest: () => digest });
   return line!;
 }
 
@@ -324,12 +323,11 @@ describe('readLedger', () => {
   });
 
   it('meets a workload of the same name anew when it was created anew', () => {
-    const [line] = readLedger(
-      [running(HOTFIX, { uid: 'another' })],
-      [entry(TO_IMAGE, { rollout: 1 })],
-      [rollout(1, FROM_IMAGE, TO_IMAGE, succeeded)],
-      () => undefined,
-    );
+    const [line] = readLedger([running(HOTFIX, { uid: 'another' })], {
+      recorded: [entry(TO_IMAGE, { rollout: 1 })],
+      rollouts: [rollout(1, FROM_IMAGE, TO_IMAGE, succeeded)],
+      podDigest: () => undefined,
+    });
 
     expect(line).toMatchObject({ standing: 'adopted', entry: { uid: 'another', image: HOTFIX } });
     expect(line?.entry).not.toHaveProperty('rollout');
@@ -339,11 +337,15 @@ describe('readLedger', () => {
     const web = workload({ containers: { web: TO_IMAGE, job: HOTFIX }, initContainers: { migrate: FROM_IMAGE } });
     const api = workload({ name: 'api', containers: { web: FROM_IMAGE } });
     const targets = [
-      ...web.containers.map((container) => ({ workload: web, container })),
-      { workload: api, container: api.containers[0]! },
+      ...web.containers.map((container) => ({ workload: web, container, part: 0 })),
+      { workload: api, container: api.containers[0]!, part: 0 },
     ];
 
-    const lines = readLedger(targets, [entry(TO_IMAGE), entry(FROM_IMAGE, { container: 'job' })], [], () => undefined);
+    const lines = readLedger(targets, {
+      recorded: [entry(TO_IMAGE), entry(FROM_IMAGE, { container: 'job' })],
+      rollouts: [],
+      podDigest: () => undefined,
+    });
 
     expect(
       lines.map(({ target, standing }) => [target.workload.metadata.name, target.container.name, standing]),
@@ -448,35 +450,6 @@ describe('readLedger', () => {
   });
 });
 
-describe('findMove', () => {
-  it.each([
-    { when: 'it is on its way', status: applying, want: { wrote: false, failed: false } },
-    { when: 'it succeeded', status: succeeded, want: { wrote: true, failed: false } },
-    { when: 'it failed', status: failed, want: { wrote: true, failed: true } },
-    { when: 'it could not be written', status: failedUnwritten, want: { wrote: false, failed: true } },
-    {
-      when: 'another workload of it failed',
-      status: rolloutStatus('Held', 'Healthy'),
-      want: { wrote: true, failed: false },
-    },
-    { when: 'it was taken back', status: contested, want: { wrote: true, failed: false } },
-    { when: 'it has no status', status: undefined, want: { wrote: false, failed: false } },
-  ])('knows whether it wrote and failed when $when', ({ status, want }) => {
-    expect(findMove(rollout(1, FROM_IMAGE, TO_IMAGE, status), UID, 'web')).toMatchObject({
-      from: FROM_IMAGE,
-      to: TO_IMAGE,
-      ...want,
-    });
-  });
-
-  it('finds nothing where the rollout does not touch the container', () => {
-    const it1 = rollout(1, FROM_IMAGE, TO_IMAGE, succeeded);
-
-    expect(findMove(it1, 'another', 'web')).toBeUndefined();
-    expect(findMove(it1, UID, 'sidecar')).toBeUndefined();
-  });
-});
-
 describe('rolloutNumber', () => {
   it.each([
     { name: 'web-1', want: 1 },
@@ -493,8 +466,16 @@ describe('runningDigest', () => {
   it('does not lend the digest of an accepted image to another one that somebody set', () => {
     const recorded = [entry('ghcr.io/acme/web:1.0.0', { digest: digestOf('pods') })];
 
-    const [same] = readLedger([running('ghcr.io/acme/web:1.0.0')], recorded, [], () => undefined);
-    const [other] = readLedger([running('ghcr.io/acme/web:1.1.0')], recorded, [], () => undefined);
+    const [same] = readLedger([running('ghcr.io/acme/web:1.0.0')], {
+      recorded,
+      rollouts: [],
+      podDigest: () => undefined,
+    });
+    const [other] = readLedger([running('ghcr.io/acme/web:1.1.0')], {
+      recorded,
+      rollouts: [],
+      podDigest: () => undefined,
+    });
 
     expect(runningDigest(same!)).toBe(digestOf('pods'));
     expect(runningDigest(other!)).toBeUndefined();
@@ -509,7 +490,12 @@ describe('readLedger, when the rollout that wrote an image is gone', () => {
     { when: 'it is anything else', live: HOTFIX, want: 'foreign', image: FROM_IMAGE },
     { when: 'it is what was accepted', live: FROM_IMAGE, want: 'known', image: FROM_IMAGE },
   ])('takes it for $want when $when', ({ live, want, image }) => {
-    const [line] = readLedger([running(live)], recorded, [], () => undefined, TO_IMAGE);
+    const [line] = readLedger([running(live)], {
+      recorded,
+      rollouts: [],
+      podDigest: () => undefined,
+      decided: () => TO_IMAGE,
+    });
 
     expect(line).toMatchObject({ standing: want, entry: { image } });
   });
@@ -518,7 +504,7 @@ describe('readLedger, when the rollout that wrote an image is gone', () => {
 describe('findLowest', () => {
   const compare = (a: string, b: string): number => Number(a) - Number(b);
   const lines = (live: readonly string[], recorded: readonly LedgerEntry[] = []) =>
-    live.flatMap((image) => readLedger([running(image)], recorded, [], () => undefined));
+    live.flatMap((image) => readLedger([running(image)], { recorded, rollouts: [], podDigest: () => undefined }));
   const web = (tag: string): string => `ghcr.io/acme/web:${tag}`;
 
   it.each([

@@ -3,13 +3,13 @@ import type { WorkloadKind } from '../../../../operator/api/image-policy.ts';
 import type { ImagePolicy } from '../../../../operator/api/kinds.ts';
 import {
   claimsContainer,
+  repositoriesOf,
   resolveTargets,
   targetIndexKeys,
   titleOf,
   type ResolvedTargets,
   type WorkloadLookup,
 } from '../../../../operator/controllers/policy/targets.ts';
-import { parseRepository } from '../../../../operator/image/reference.ts';
 import type { Workload } from '../../../../operator/rollout/workloads/workload.ts';
 import { imagePolicy } from '../../../support/builders/policies.ts';
 import { workload } from '../../../support/builders/workloads.ts';
@@ -18,6 +18,7 @@ const WEB = 'ghcr.io/acme/web:1.0.0';
 
 function lookupIn(workloads: readonly Workload[]): WorkloadLookup {
   return {
+    knows: (kind) => kind !== 'Widget',
     byName: (kind, name) => workloads.find((it) => it.kind === kind && it.metadata.name === name),
     byLabels: (kind, labels) =>
       workloads.filter(
@@ -31,7 +32,7 @@ function resolve(
   workloads: readonly Workload[],
   rivals: readonly ImagePolicy[] = [],
 ): ResolvedTargets {
-  return resolveTargets(policy, parseRepository(policy.spec.image), lookupIn(workloads), () => [policy, ...rivals]);
+  return resolveTargets(policy, repositoriesOf(policy), lookupIn(workloads), () => [policy, ...rivals]);
 }
 
 const namesOf = ({ containers }: ResolvedTargets) =>

@@ -1,0 +1,68 @@
+// Who may start: one rollout per workload at a time, and a bounded number in flight altogether, so that a hundred policies
+// that see a new image at once do not move a hundred workloads at once. Pending rollouts form one line: claimed ones first,
+// then by age. What a person asked for does not stand in it.
+
+import type { ImageRollout } from '../../api/kinds.ts';
+import type { Cache } from '../../kube/informer.ts';
+import { isFinished } from '../../rollout/verdict.ts';
+
+/** The rollout that must finish before this one may claim; undefined when none must. */
+export function findBlocker(rollout: ImageRollout, others: Iterable<ImageRollout>): string | undefined {
+  let first: ImageRollout | undefined;
+  for (const other of others) {
+    if (other.metadata.uid === rollout.metadata.uid || isFinished(other.status)) continue;
+    if (rank(other) < rank(rollout) && (first === undefined || rank(other) < rank(first))) first = other;
+  }
+  return first?.metadata.name;
+}
+
+function rank({ metadata, status }: ImageRollout): string {
+  const claimed = status?.claim === undefined ? '1' : '0';
+  return [claimed, metadata.creationTimestamp ?? '', metadata.namespace ?? '', metadata.name].join(' ');
+}
+
+const PERSONAL_TRIGGERS = new Set(['Pin', 'Reject']);
+
+export class Turns {
+  readonly #rollouts: Pick<Cache<ImageRollout>, 'list'>;
+  readonly #max: number;
+  /** Rollouts that a worker has in hand: their claim may be on its way to the API server. */
+  readonly #inHand = new Map<string, ImageRollout>();
+
+  constructor(options: { readonly rollouts: Pick<Cache<ImageRollout>, 'list'>; readonly max: number }) {
+    this.#rollouts = options.rollouts;
+    this.#max = options.max;
+  }
+
+  /** Counts as in flight from its first `wait` without an answer until disposed. */
+  hold(rollout: ImageRollout): Disposable {
+    return { [Symbol.dispose]: () => void this.#inHand.delete(rollout.metadata.uid) };
+  }
+
+  /** Why it may not claim yet, as a sentence; undefined when it may. Taking the turn and being told so are one step. */
+  wait(rollout: ImageRollout): string | undefined {
+    const { uid } = rollout.metadata;
+    if (rollout.status?.claim !== undefined || PERSONAL_TRIGGERS.has(rollout.spec.trigger)) return undefined;
+    if (this.#inHand.has(uid)) return undefined;
+    let inFlight = 0;
+    let ahead = 0;
+    for (const other of this.#rollouts.list()) {
+      if (other.metadata.uid === uid || !this.#takesTurn(other)) continue;
+      if (other.status?.claim !== undefined || this.#inHand.has(other.metadata.uid)) inFlight += 1;
+      if (rank(other) < rank(rollout)) ahead += 1;
+    }
+    if (inFlight >= this.#max || ahead >= this.#max)
+      return `${this.#max} rollouts are in flight, as many as limits.rollouts allows`;
+    this.#inHand.set(uid, rollout);
+    return undefined;
+  }
+
+  #takesTurn({ status, spec }: ImageRollout): boolean {
+    return (
+      !isFinished(status) &&
+      status?.awaitsRun !== true &&
+      status?.suspendedTime === undefined &&
+      !PERSONAL_TRIGGERS.has(spec.trigger)
+    );
+  }
+}

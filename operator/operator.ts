@@ -35,6 +35,7 @@ import { WorkQueue } from './kube/work-queue.ts';
 import { RegistryClient } from './registry/client.ts';
 import { TagSource } from './registry/tag-source.ts';
 import { createChecks } from './rollout/checks/index.ts';
+import { customKind } from './rollout/workloads/custom-kind.ts';
 import { workloadTypes } from './rollout/workloads/index.ts';
 import { toWorkload, type Workload } from './rollout/workloads/workload.ts';
 import { serveHealth } from './server/health.ts';
@@ -107,8 +108,10 @@ export async function createOperator(config: Config, deps: OperatorDeps): Promis
     indexes: { [DECISIONS_BY_POLICY]: ({ metadata, spec }) => [`${metadata.namespace ?? ''}/${spec.policy}`] },
   });
   const workloadInformers: Informer<Workload>[] = [];
+  /** Of configured kinds, the CRD may come later or never: nothing waits for them. */
+  const lateInformers: Informer<Workload>[] = [];
   const workloads: WorkloadKinds = new Map(
-    Object.values(workloadTypes).map((type) => {
+    [...Object.values(workloadTypes), ...config.workloadKinds.map(customKind)].map((type) => {
       const resource = resourceOf(type);
       const informer = createInformer<KubeObject, Workload>({
         ...common,
@@ -116,8 +119,8 @@ export async function createOperator(config: Config, deps: OperatorDeps): Promis
         project: (raw) => toWorkload(type, raw),
         indexes: { [WORKLOADS_BY_NAMESPACE]: ({ metadata }) => [metadata.namespace] },
       });
-      workloadInformers.push(informer);
-      return [type.kind, { type, resource, cache: informer.cache }];
+      (type.kind in workloadTypes ? workloadInformers : lateInformers).push(informer);
+      return [type.kind, { type, resource, cache: informer.cache, isServed: () => informer.hasSynced }];
     }),
   );
   const nodeInformer = (await mayListNodes(connection))
@@ -196,6 +199,7 @@ export async function createOperator(config: Config, deps: OperatorDeps): Promis
     health: new HealthReader({ client, deleteStuckPods: config.rollout.deleteStuckPods }),
     checksOf: ({ spec }) => createChecks(spec.settings.verify ?? [], { client, prometheus: config.prometheus }),
     maxInFlight: config.limits.rollouts,
+    wake: (key) => rolloutController.enqueue(key, { priority: 100 }),
     claimant: () => ({ holder: identity, epoch: elector.epoch ?? 0 }),
     events,
     clock,
@@ -225,16 +229,31 @@ export async function createOperator(config: Config, deps: OperatorDeps): Promis
     log,
     observer: metrics.kube,
   });
-  wire({ policies, decisions, rollouts, workloads: workloadInformers, policyController, rolloutController });
-  platforms.onChange(() => {
+  const lookAtAllPolicies = (): void => {
     for (const { metadata } of policies.cache.list()) {
       policyController.enqueue({ namespace: metadata.namespace ?? '', name: metadata.name });
     }
+  };
+  wire({
+    policies,
+    decisions,
+    rollouts,
+    workloads: [...workloadInformers, ...lateInformers],
+    policyController,
+    rolloutController,
   });
+  platforms.onChange(() => lookAtAllPolicies());
   nodeInformer?.onEvent(() => platforms.refresh());
   metrics.countPolicies(() => readinessOf(policies.cache.list()));
 
   const manager = new Manager({
+    servers: lateInformers.map((informer) => ({
+      name: informer.resource,
+      run: async (signal) => {
+        informer.synced(signal).then(lookAtAllPolicies, () => undefined);
+        await informer.run(signal);
+      },
+    })),
     informers: [
       policies,
       decisions,

@@ -9,7 +9,9 @@ const HELP = `
 Installed as kubectl-slipway in the PATH, the same program answers to "kubectl slipway".
 
 Examples:
+  slipway status -n shop
   slipway explain web -n shop
+  slipway rollback web -n shop
   slipway validate -f policy.yaml
   slipway select -f policy.yaml --tags tags.txt`;
 

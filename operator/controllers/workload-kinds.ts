@@ -10,6 +10,8 @@ export interface WorkloadAccess {
   readonly type: WorkloadType;
   readonly resource: Resource;
   readonly cache: Cache<Workload>;
+  /** Whether the API server serves it: the CRD of a configured kind may be missing. */
+  readonly isServed: () => boolean;
 }
 
 export type WorkloadKinds = ReadonlyMap<WorkloadKind, WorkloadAccess>;

@@ -241,7 +241,8 @@ function chooseUndo(
   { containers }: RolloutTarget,
   live: Workload | undefined,
 ): NonNullable<RolloutTargetStatus['undo']> {
-  const wasHealthy = live?.progress.kind !== 'progressing';
+  // The end of the rollout before changed the workload a moment ago: that its controller has not looked is no illness.
+  const wasHealthy = live?.progress.kind !== 'progressing' || live.progress.isUnseen === true;
   if (wasHealthy && containers.every(({ back }) => back !== undefined)) return 'Back';
   const isOther = containers.some(({ lastGood, back, from }) => lastGood !== back && lastGood !== from);
   return isOther && containers.every(({ lastGood }) => lastGood !== undefined) ? 'LastGood' : 'Blocked';

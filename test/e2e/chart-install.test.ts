@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { API_GROUP_VERSION } from '../../operator/api/kinds.ts';
 import { CHART, helm, setFlags, type Values } from '../support/chart.ts';
 import { startControlPlane, type ControlPlane } from '../support/control-plane.ts';
-import { policyManifest, rolloutManifest, type JsonObject } from '../support/fixtures/manifests.ts';
+import { EXAMPLE_DIGEST, policyManifest, rolloutManifest, type JsonObject } from '../support/fixtures/manifests.ts';
 import type { CommandResult } from '../support/processes.ts';
 import { waitFor } from '../support/wait.ts';
 
@@ -122,6 +122,12 @@ describe('a release for all namespaces', () => {
     { verb: 'list', resource: 'pods', where: 'shop', may: true },
     { verb: 'delete', resource: 'pods', where: 'shop', may: false },
     { verb: 'create', resource: 'pods', where: 'shop', may: false },
+    { verb: 'list', resource: 'imagedecisions.slipway.dev', where: 'shop', may: true },
+    { verb: 'create', resource: 'imagedecisions.slipway.dev', where: 'shop', may: false },
+    { verb: 'create', resource: 'jobs.batch', where: 'shop', may: true },
+    { verb: 'delete', resource: 'jobs.batch', where: 'shop', may: false },
+    { verb: 'get', resource: 'services', where: 'shop', may: true },
+    { verb: 'get', resource: 'namespaces', where: 'shop', may: false },
     { verb: 'list', resource: 'nodes', where: '', may: true },
     { verb: 'patch', resource: 'nodes', where: '', may: false },
     { verb: 'create', resource: 'events.events.k8s.io', where: 'shop', may: true },
@@ -163,6 +169,13 @@ describe('a release for all namespaces', () => {
       { user: 'eddie', verb: 'patch', resource: 'imagepolicies.slipway.dev+status', may: false },
       { user: 'ada', verb: 'patch', resource: 'imagepolicies.slipway.dev', may: true },
       { user: 'ada', verb: 'create', resource: 'imagerollouts.slipway.dev', may: false },
+      { user: 'vera', verb: 'list', resource: 'imagedecisions.slipway.dev', may: true },
+      { user: 'eddie', verb: 'create', resource: 'imagedecisions.slipway.dev', may: false },
+      { user: 'eddie', verb: 'approve', resource: 'imagepolicies.slipway.dev', may: false },
+      { user: 'eddie', verb: 'pin', resource: 'imagepolicies.slipway.dev', may: false },
+      { user: 'ada', verb: 'create', resource: 'imagedecisions.slipway.dev', may: true },
+      { user: 'ada', verb: 'approve', resource: 'imagepolicies.slipway.dev', may: true },
+      { user: 'ada', verb: 'pin', resource: 'imagepolicies.slipway.dev', may: true },
     ])('$user may $verb $resource: $may', async ({ user, verb, resource, may }) => {
       expect(await mayDo(user, verb, resource, 'shop')).toBe(may);
     });
@@ -288,6 +301,97 @@ describe('a release for all namespaces', () => {
   });
 });
 
+describe('the admission policies about people', () => {
+  const decision = (name: string, spec: JsonObject): JsonObject => ({
+    apiVersion: API_GROUP_VERSION,
+    kind: 'ImageDecision',
+    metadata: { name },
+    spec: { policy: 'web', ...spec },
+  });
+  const approve = { decision: 'Approve', digest: EXAMPLE_DIGEST };
+  const patch = (user: string, change: object): Promise<CommandResult> =>
+    as(user, 'patch', '-n', 'shop', 'slpol', 'web', '--type=merge', '-p', JSON.stringify(change));
+
+  beforeAll(async () => {
+    await install({ 'crds.install': false });
+    for (const [user, role] of [
+      ['eddie', 'edit'],
+      ['ada', 'admin'],
+    ]) {
+      await server.apply({
+        apiVersion: 'rbac.authorization.k8s.io/v1',
+        kind: 'RoleBinding',
+        metadata: { name: user, namespace: 'shop' },
+        roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: role },
+        subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'User', name: user }],
+      });
+    }
+    await server.apply({
+      apiVersion: 'rbac.authorization.k8s.io/v1',
+      kind: 'Role',
+      metadata: { name: 'decide', namespace: 'shop' },
+      rules: [{ apiGroups: ['slipway.dev'], resources: ['imagedecisions'], verbs: ['create'] }],
+    });
+    await server.apply({
+      apiVersion: 'rbac.authorization.k8s.io/v1',
+      kind: 'RoleBinding',
+      metadata: { name: 'eddie-decides', namespace: 'shop' },
+      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: 'decide' },
+      subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'User', name: 'eddie' }],
+    });
+    expect(await write('admin', 'apply', policyManifest())).toMatchObject({ code: 0 });
+    await waitFor('the roles are aggregated', () => mayDo('ada', 'pin', 'imagepolicies.slipway.dev', 'shop'));
+    await waitFor(
+      'the policies are in force',
+      async () => (await write('eddie', 'create', decision('probe', { ...approve, by: 'ada' }))).code !== 0,
+    );
+  }, 120_000);
+
+  afterAll(async () => {
+    await mustHelm('uninstall', 'slipway');
+  });
+
+  it.each(['decisions', 'pins'])('type-check without a warning: %s', async (name) => {
+    const status = await waitFor('the policy is type-checked', async () => {
+      const { body } = await server.request(
+        'GET',
+        `/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/slipway-${name}`,
+      );
+      const seen = (body as { status?: { observedGeneration?: number; typeChecking?: object } }).status;
+      return seen?.observedGeneration !== undefined && seen;
+    });
+
+    expect(status.typeChecking).toEqual({});
+  });
+
+  it('let a person decide in their own name', async () => {
+    expect(await write('ada', 'create', decision('mine', { ...approve, by: 'ada' }))).toMatchObject({ code: 0 });
+  });
+
+  it.each([
+    { who: 'ada', by: 'eddie', says: 'spec.by: a decision is made in your own name: write ada, not eddie' },
+    { who: 'eddie', by: 'eddie', says: 'eddie may not decide about ImagePolicy web: it needs the verb approve' },
+    { who: 'admin', by: 'ada', says: 'a decision is made in your own name' },
+  ])('refuse a decision of $by that $who writes', async ({ who, by, says }) => {
+    const { code, stderr } = await write(who, 'create', decision('no', { ...approve, by }));
+
+    expect(code).toBe(1);
+    expect(stderr).toContain(says);
+  });
+
+  it('refuse a pin by who may only edit, and leave everything else to them', async () => {
+    const refused = await patch('eddie', { spec: { pin: { tag: 'v1.0.0' } } });
+    expect(refused.stderr).toContain(
+      'spec.pin: eddie may not pin ImagePolicy web: it needs the verb pin on imagepolicies.slipway.dev',
+    );
+
+    expect(await patch('ada', { spec: { pin: { tag: 'v1.0.0', reason: 'INC-42' } } })).toMatchObject({ code: 0 });
+    expect(await patch('eddie', { spec: { suspend: true } })).toMatchObject({ code: 0 });
+    expect((await patch('eddie', { spec: { pin: { reason: 'mine' } } })).code).toBe(1);
+    expect(await patch('eddie', { spec: { pin: null } })).toMatchObject({ code: 0 });
+  });
+});
+
 describe('a release for one namespace', () => {
   beforeAll(async () => {
     const notes = await install({ watchNamespaces: ['shop'], 'rbac.nodes': false, 'crds.install': false }, 'one');
@@ -388,6 +492,7 @@ describe('the life of a release', () => {
     );
 
     expect(left.stdout.trim().split('\n').sort()).toEqual([
+      'customresourcedefinition.apiextensions.k8s.io/imagedecisions.slipway.dev',
       'customresourcedefinition.apiextensions.k8s.io/imagepolicies.slipway.dev',
       'customresourcedefinition.apiextensions.k8s.io/imagerollouts.slipway.dev',
     ]);

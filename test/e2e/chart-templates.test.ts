@@ -44,6 +44,7 @@ describe('the chart', () => {
       [
         ...KINDS.map(({ plural }) => `CustomResourceDefinition/${plural}.slipway.dev`),
         'ClusterRole/slipway',
+        'ClusterRole/slipway-approver',
         'ClusterRole/slipway-editor',
         'ClusterRole/slipway-nodes',
         'ClusterRole/slipway-viewer',
@@ -57,7 +58,11 @@ describe('the chart', () => {
         'RoleBinding/slipway-leader-election',
         'Service/slipway-metrics',
         'ServiceAccount/slipway',
+        'ValidatingAdmissionPolicy/slipway-decisions',
+        'ValidatingAdmissionPolicy/slipway-pins',
         'ValidatingAdmissionPolicy/slipway-records',
+        'ValidatingAdmissionPolicyBinding/slipway-decisions',
+        'ValidatingAdmissionPolicyBinding/slipway-pins',
         'ValidatingAdmissionPolicyBinding/slipway-records',
       ].sort(),
     );
@@ -116,7 +121,9 @@ describe('the configuration', () => {
   it('shows every setting that has a default, and nothing else', async () => {
     const shown = Object.keys(await valuesConfig());
     // userAgent has a default that changes with every release; namespaces is written from watchNamespaces.
-    const known = Object.keys(configFileSchema.shape).filter((key) => !['namespaces', 'userAgent'].includes(key));
+    const known = Object.keys(configFileSchema.shape).filter(
+      (key) => !['namespaces', 'userAgent', 'prometheus'].includes(key),
+    );
 
     expect(shown.sort()).toEqual(known.sort());
   });
@@ -302,9 +309,12 @@ describe('the rights', () => {
     const rights = rulesFor(defaults, 'ClusterRole', 'slipway');
     const viewer = rulesFor(defaults, 'ClusterRole', 'slipway-viewer');
 
-    for (const { plural } of KINDS) {
+    for (const { plural, status } of KINDS) {
       expect([...rights.keys()]).toEqual(
-        expect.arrayContaining([`slipway.dev/${plural}`, `slipway.dev/${plural}/status`]),
+        expect.arrayContaining([
+          `slipway.dev/${plural}`,
+          ...(status === undefined ? [] : [`slipway.dev/${plural}/status`]),
+        ]),
       );
       expect(viewer.get(`slipway.dev/${plural}`)).toEqual(['get', 'list', 'watch']);
     }

@@ -49,6 +49,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- toYaml (merge $namespaces .Values.config) -}}
 {{- end -}}
 
+{{/* Admission policies bind where Slipway serves. */}}
+{{- define "slipway.admissionScope" -}}
+{{- with .Values.watchNamespaces -}}
+matchResources:
+  namespaceSelector:
+    matchExpressions:
+      - key: kubernetes.io/metadata.name
+        operator: In
+        values:
+          {{- toYaml . | nindent 10 }}
+{{- end -}}
+{{- end -}}
+
 {{/* What Slipway may do in the namespaces it serves. */}}
 {{- define "slipway.rules" -}}
 - apiGroups: [slipway.dev]
@@ -64,6 +77,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 - apiGroups: [slipway.dev]
   resources: [imagerollouts]
   verbs: [get, list, watch, create, delete]
+# Decisions are people's to make; used ones are cleared away.
+- apiGroups: [slipway.dev]
+  resources: [imagedecisions]
+  verbs: [get, list, watch, delete]
 # The image field of the containers that a policy names, and one annotation.
 - apiGroups: [apps]
   resources: [deployments, statefulsets, daemonsets]
@@ -71,10 +88,29 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 - apiGroups: [batch]
   resources: [cronjobs]
   verbs: [get, list, watch, patch]
+{{- range .Values.config.workloadKinds }}
+- apiGroups: [{{ .group | quote }}]
+  resources: [{{ .plural | quote }}]
+  verbs: [get, list, watch, patch]
+{{- end }}
+# The runs of CronJobs, and the Jobs of rollout.verify.
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, create]
 # Why a pod is not healthy, and which digest it runs.
 - apiGroups: ['']
   resources: [pods]
-  verbs: [get, list]
+  verbs: [get, list{{ if .Values.config.rollout.deleteStuckPods }}, delete{{ end }}]
+# The addresses that rollout.verify asks.
+- apiGroups: ['']
+  resources: [services]
+  verbs: [get]
+{{- if .Values.config.requiredGates }}
+# Which gates are required there goes by the labels of the namespace.
+- apiGroups: ['']
+  resources: [namespaces]
+  verbs: [get]
+{{- end }}
 # Pull secrets and CA bundles that a policy names: one by one, never a list.
 - apiGroups: ['']
   resources: [secrets, configmaps, serviceaccounts]

@@ -1,10 +1,10 @@
 // The cluster as the caller's own kubeconfig sees it, and its refusals as sentences that say what to do.
 
-import { API_GROUP, API_VERSION, imagePolicyKind, imageRolloutKind } from '../../api/kinds.ts';
-import type { ImagePolicy, ImageRollout } from '../../api/kinds.ts';
+import { API_GROUP, API_VERSION, imageDecisionKind, imagePolicyKind, imageRolloutKind } from '../../api/kinds.ts';
+import type { ImageDecision, ImagePolicy, ImageRollout } from '../../api/kinds.ts';
 import { SlipwayError } from '../../errors.ts';
 import type { KubeClient } from '../../kube/client.ts';
-import { connect } from '../../kube/connection.ts';
+import { connect, type KubeConnection } from '../../kube/connection.ts';
 import { KubeError } from '../../kube/kube-error.ts';
 import { defineResource, qualifiedName, type Resource } from '../../kube/resource.ts';
 import { UsageError } from '../context.ts';
@@ -21,12 +21,19 @@ export const rolloutResource = defineResource<ImageRollout>({
   kind: imageRolloutKind.kind,
   plural: imageRolloutKind.plural,
 });
+export const decisionResource = defineResource<ImageDecision>({
+  group: API_GROUP,
+  version: API_VERSION,
+  kind: imageDecisionKind.kind,
+  plural: imageDecisionKind.plural,
+});
 
 /** All that is read from a cluster here. */
 export type ClusterReader = Pick<KubeClient, 'get' | 'list' | 'listAll'>;
 
 export interface Cluster {
-  readonly client: ClusterReader;
+  readonly client: KubeClient;
+  readonly connection: KubeConnection;
   /** Where to look: as asked for, or as the kubeconfig's context says. */
   readonly namespace: string;
   close(): Promise<void>;
@@ -44,6 +51,7 @@ export async function openCluster(options: {
     const connection = await connect({ kubeconfigPath, context, userAgent });
     return {
       client: connection.client,
+      connection,
       namespace: options.namespace ?? connection.namespace,
       close: () => connection.close(),
     };
@@ -54,7 +62,12 @@ export async function openCluster(options: {
 }
 
 /** Why something could not be read, for the caller of the command. Throws what is no answer of an API server. */
-export function explainRefusal(thrown: unknown, verb: 'get' | 'list', resource: Resource, namespace: string): string {
+export function explainRefusal(
+  thrown: unknown,
+  verb: 'get' | 'list' | 'create' | 'patch' | 'watch',
+  resource: Resource,
+  namespace: string,
+): string {
   if (!(thrown instanceof KubeError)) throw thrown;
   const what = qualifiedName(resource);
   const where = namespace === '' ? '' : ` in namespace ${namespace}`;

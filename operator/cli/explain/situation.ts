@@ -42,7 +42,8 @@ export async function readSituation(cluster: Cluster, reference: string, nowMs: 
   return { nowMs, policy, rollouts, targets: targets.flat(), notes };
 }
 
-function policyName(reference: string): string {
+/** The name of a policy, also where kubectl's `kind/name` was given. */
+export function policyName(reference: string): string {
   const [kind, name, ...more] = reference.split('/');
   if (name === undefined) return reference;
   const { singular, plural, shortNames } = imagePolicyKind;
@@ -51,7 +52,8 @@ function policyName(reference: string): string {
   throw new UsageError(`${reference} is not the name of an ImagePolicy: write for example slipway explain web -n shop`);
 }
 
-async function readPolicy(client: ClusterReader, namespace: string, name: string): Promise<ImagePolicy> {
+/** Throws UsageError with the likely remedy when there is no such policy or it may not be read. */
+export async function readPolicy(client: ClusterReader, namespace: string, name: string): Promise<ImagePolicy> {
   let policy: ImagePolicy | undefined;
   try {
     policy = await client.get(policyResource, { namespace, name });
@@ -123,7 +125,12 @@ function editDistance(a: string, b: string): number {
   return row[b.length] ?? 0;
 }
 
-async function readRollouts(client: ClusterReader, policy: ImagePolicy, notes: string[]): Promise<ImageRollout[]> {
+/** This policy's, ascending by number; a refusal becomes a note. */
+export async function readRollouts(
+  client: ClusterReader,
+  policy: ImagePolicy,
+  notes: string[],
+): Promise<ImageRollout[]> {
   const { namespace = '', name, uid } = policy.metadata;
   try {
     const { items } = await listRollouts(client, namespace, name);

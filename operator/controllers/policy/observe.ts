@@ -232,6 +232,7 @@ export class PolicyObserver {
     const { workloads } = this.#deps;
     return {
       knows: (kind) => workloads.has(kind),
+      serves: (kind) => workloads.get(kind)?.isServed() === true,
       byName: (kind, name) => workloads.get(kind)?.cache.get({ namespace, name }),
       byLabels: (kind, labels) => {
         const wanted = Object.entries(labels);

@@ -15,6 +15,8 @@ import type { Workload, WorkloadContainer } from '../../rollout/workloads/worklo
 export interface WorkloadLookup {
   /** Whether the operator moves workloads of this kind. */
   knows(kind: WorkloadKind): boolean;
+  /** Whether the API server serves them: the CRD of a configured kind may be missing. */
+  serves(kind: WorkloadKind): boolean;
   byName(kind: WorkloadKind, name: string): Workload | undefined;
   byLabels(kind: WorkloadKind, labels: Readonly<Record<string, string>>): readonly Workload[];
 }
@@ -30,7 +32,13 @@ export interface TargetContainer {
 
 /** Something about the targets that people should know. `stalls` means that nothing moves until a person acts. */
 export interface TargetProblem {
-  readonly reason: 'UnknownTargetKind' | 'TargetNotFound' | 'NoMatchingContainer' | 'TooManyTargets' | 'TargetConflict';
+  readonly reason:
+    | 'UnknownTargetKind'
+    | 'TargetKindUnavailable'
+    | 'TargetNotFound'
+    | 'NoMatchingContainer'
+    | 'TooManyTargets'
+    | 'TargetConflict';
   readonly message: string;
   readonly stalls: boolean;
 }
@@ -149,6 +157,14 @@ export function resolveTargets(
         reason: 'UnknownTargetKind',
         message: `targets: ${target.kind} is no kind that this operator moves: write ${WORKLOAD_KINDS.join(', ')}, or add it to workloadKinds of the operator's configuration`,
         stalls: true,
+      });
+      continue;
+    }
+    if (!lookup.serves(target.kind)) {
+      problems.push({
+        reason: 'TargetKindUnavailable',
+        message: `targets: the API server does not serve ${target.kind} yet: install its CRD`,
+        stalls: false,
       });
       continue;
     }

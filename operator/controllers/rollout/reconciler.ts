@@ -55,6 +55,8 @@ export interface RolloutReconcilerDeps {
   readonly checksOf: (rollout: ImageRollout) => readonly Check[];
   /** Rollouts in flight at once. */
   readonly maxInFlight: number;
+  /** Look at this rollout again, now. */
+  readonly wake: (key: ObjectKey) => void;
   /** Called when a rollout has finished. */
   readonly onFinished?: (rollout: ImageRollout) => void;
 }
@@ -111,6 +113,7 @@ export class RolloutReconciler {
           const before = rollout.status?.state;
           rollout = await this.#record(rollout, step.status, context);
           if (checks !== undefined) checks = [];
+          if (rollout.status?.awaitsRun === true) this.#callUp();
           // Each stage looks at its workloads in its own way.
           if (rollout.status?.state !== before) targets = await this.#readTargets(rollout, context);
           break;
@@ -119,6 +122,7 @@ export class RolloutReconciler {
           for (const index of step.release) await this.#release(rollout, index, context);
           rollout = await this.#record(rollout, step.status, context);
           this.#deps.onFinished?.(rollout);
+          this.#callUp();
           return {};
         case 'apply':
         case 'undo': {
@@ -131,6 +135,11 @@ export class RolloutReconciler {
       }
     }
     throw new TransientError(`Rollout ${first.metadata.name} did not come to rest`, { code: 'TooManySteps' });
+  }
+
+  /** A place is free: the next in line may try. */
+  #callUp(): void {
+    for (const waiting of this.#turns.callUp()) this.#deps.wake(keyOf(waiting));
   }
 
   #observe(

@@ -28,6 +28,8 @@ export class Turns {
   readonly #max: number;
   /** Rollouts that a worker has in hand: their claim may be on its way to the API server. */
   readonly #inHand = new Map<string, ImageRollout>();
+  /** Rollouts that were told to wait. */
+  readonly #waiting = new Map<string, ImageRollout>();
 
   constructor(options: { readonly rollouts: Pick<Cache<ImageRollout>, 'list'>; readonly max: number }) {
     this.#rollouts = options.rollouts;
@@ -42,6 +44,7 @@ export class Turns {
   /** Why it may not claim yet, as a sentence; undefined when it may. Taking the turn and being told so are one step. */
   wait(rollout: ImageRollout): string | undefined {
     const { uid } = rollout.metadata;
+    this.#waiting.delete(uid);
     if (rollout.status?.claim !== undefined || PERSONAL_TRIGGERS.has(rollout.spec.trigger)) return undefined;
     if (this.#inHand.has(uid)) return undefined;
     let inFlight = 0;
@@ -51,10 +54,21 @@ export class Turns {
       if (other.status?.claim !== undefined || this.#inHand.has(other.metadata.uid)) inFlight += 1;
       if (rank(other) < rank(rollout)) ahead += 1;
     }
-    if (inFlight >= this.#max || ahead >= this.#max)
+    if (inFlight >= this.#max || ahead >= this.#max) {
+      this.#waiting.set(uid, rollout);
       return `${this.#max} rollouts are in flight, as many as limits.rollouts allows`;
+    }
     this.#inHand.set(uid, rollout);
     return undefined;
+  }
+
+  /** Those to ask again now that one has ended: the first in line. */
+  callUp(): ImageRollout[] {
+    const open = new Set(
+      [...this.#rollouts.list()].filter(({ status }) => !isFinished(status)).map(({ metadata }) => metadata.uid),
+    );
+    for (const uid of this.#waiting.keys()) if (!open.has(uid)) this.#waiting.delete(uid);
+    return [...this.#waiting.values()].sort((a, b) => (rank(a) < rank(b) ? -1 : 1)).slice(0, this.#max);
   }
 
   #takesTurn({ status, spec }: ImageRollout): boolean {

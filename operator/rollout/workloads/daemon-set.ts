@@ -31,7 +31,7 @@ export const daemonSet: WorkloadType<RawDaemonSet> = {
     const updated = status?.updatedNumberScheduled ?? 0;
     const available = status?.numberAvailable ?? 0;
     if ((status?.observedGeneration ?? 0) < (metadata.generation ?? 0)) {
-      return { kind: 'progressing', message: 'the DaemonSet controller has not seen the change yet' };
+      return { kind: 'progressing', message: 'the DaemonSet controller has not seen the change yet', isUnseen: true };
     }
     if (wanted === 0) return { kind: 'idle', message: 'no node runs the DaemonSet' };
     if (updated < wanted) {

@@ -39,7 +39,7 @@ export const deployment: WorkloadType<RawDeployment> = {
     const total = status?.replicas ?? 0;
     if (spec?.paused === true) return { kind: 'paused', message: 'the Deployment is paused' };
     if ((status?.observedGeneration ?? 0) < (metadata.generation ?? 0)) {
-      return { kind: 'progressing', message: 'the Deployment controller has not seen the change yet' };
+      return { kind: 'progressing', message: 'the Deployment controller has not seen the change yet', isUnseen: true };
     }
     if (wanted === 0) {
       return total === 0

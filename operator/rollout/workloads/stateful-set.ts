@@ -34,7 +34,7 @@ export const statefulSet: WorkloadType<RawStatefulSet> = {
     const available = status?.availableReplicas ?? 0;
     const partition = spec?.updateStrategy?.rollingUpdate?.partition ?? 0;
     if ((status?.observedGeneration ?? 0) < (metadata.generation ?? 0)) {
-      return { kind: 'progressing', message: 'the StatefulSet controller has not seen the change yet' };
+      return { kind: 'progressing', message: 'the StatefulSet controller has not seen the change yet', isUnseen: true };
     }
     if (wanted === 0) {
       return (status?.replicas ?? 0) === 0

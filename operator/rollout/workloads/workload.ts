@@ -10,7 +10,12 @@ import { findManagingTool, type ManagingTool } from '../managing-tool.ts';
 export type Progress =
   | { readonly kind: 'healthy' }
   /** Still on its way; `message` says what is missing. */
-  | { readonly kind: 'progressing'; readonly message: string }
+  | {
+      readonly kind: 'progressing';
+      readonly message: string;
+      /** Its controller has not looked at the last change yet, so nothing is known. */
+      readonly isUnseen?: true;
+    }
   /** Somebody told it not to move: paused, OnDelete, a partition. */
   | { readonly kind: 'paused'; readonly message: string }
   /** Nothing runs, so nothing can be proven: scaled to zero, suspended, or a CronJob between two runs. */

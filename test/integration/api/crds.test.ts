@@ -4,7 +4,13 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { parse, parseAllDocuments } from 'yaml';
 import { API_GROUP, API_GROUP_VERSION, KINDS } from '../../../operator/api/kinds.ts';
 import { startControlPlane, type ControlPlane, type RawAnswer } from '../../support/control-plane.ts';
-import { mergePatch, policyManifest, rolloutManifest, type JsonObject } from '../../support/fixtures/manifests.ts';
+import {
+  EXAMPLE_DIGEST,
+  mergePatch,
+  policyManifest,
+  rolloutManifest,
+  type JsonObject,
+} from '../../support/fixtures/manifests.ts';
 import { waitFor } from '../../support/wait.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');
@@ -121,7 +127,14 @@ describe('a new ImagePolicy', () => {
       interval: '5m',
       tags: { numerical: { direction: 'Ascending' }, digest: 'Follow', downgrade: 'Never' },
       targets: [],
-      rollout: { progressDeadline: '10m', historyLimit: 10 },
+      rollout: {
+        progressDeadline: '10m',
+        soak: '1m',
+        onFailure: 'RollBack',
+        atomic: true,
+        cooldown: '0s',
+        historyLimit: 10,
+      },
     });
   });
 
@@ -148,6 +161,14 @@ describe('a new ImagePolicy', () => {
     spec: { targets: [mergePatch({ kind: 'Deployment', name: 'web' }, patch)] },
   });
   const tags = (patch: JsonObject): JsonObject => ({ spec: { tags: patch } });
+  const windows = (patch: JsonObject): JsonObject => ({
+    spec: {
+      gates: {
+        windows: { allow: [mergePatch({ cron: '0 22 * * 1-5', duration: '4h', timeZone: 'Europe/Berlin' }, patch)] },
+      },
+    },
+  });
+  const verify = (check: JsonObject): JsonObject => ({ spec: { rollout: { verify: [check] } } });
   const image = (value: string): JsonObject => ({ spec: { image: value } });
   const remedy = {
     duration: (bounds: string) => `must be a duration such as 90s, 5m or 1h30m, ${bounds}`,
@@ -348,9 +369,69 @@ describe('a new ImagePolicy', () => {
     },
     { when: 'a target has no kind', patch: target({ kind: null }), want: 'spec.targets[0].kind: Required value' },
     {
-      when: 'a target is of an unknown kind',
-      patch: target({ kind: 'ReplicaSet' }),
-      want: 'spec.targets[0].kind: Unsupported value: "ReplicaSet": supported values: "Deployment", "StatefulSet", "DaemonSet", "CronJob"',
+      when: 'the kind of a target is none',
+      patch: target({ kind: 'deployments' }),
+      want: 'spec.targets[0].kind: Invalid value: must be a kind, for example Deployment',
+    },
+    {
+      when: 'a window has four cron fields',
+      patch: windows({ cron: '0 22 * *' }),
+      want: "spec.gates.windows.allow[0].cron: Invalid value: must be five cron fields (minute hour day month weekday), for example '0 22 * * 1-5'",
+    },
+    ...['Mars/Base', 'Local', '+02:00'].map((timeZone) => ({
+      when: `the time zone of a window is ${timeZone}`,
+      patch: windows({ timeZone }),
+      want: 'spec.gates.windows.allow[0].timeZone: Invalid value: must be a time zone of the IANA database, for example Europe/Berlin or UTC',
+    })),
+    {
+      when: 'windows are neither allowed nor denied',
+      patch: { spec: { gates: { windows: {} } } },
+      want: 'spec.gates.windows: Invalid value: set allow, deny or both',
+    },
+    {
+      when: 'a pin names both a tag and a digest',
+      patch: { spec: { pin: { tag: 'v1.0.0', digest: EXAMPLE_DIGEST } } },
+      want: 'spec.pin: Invalid value: pin: set exactly one of tag, digest',
+    },
+    {
+      when: 'a pin names nothing',
+      patch: { spec: { pin: { reason: 'INC-42' } } },
+      want: 'spec.pin: Invalid value: pin: set exactly one of tag, digest',
+    },
+    {
+      when: 'the digest of a pin is none',
+      patch: { spec: { pin: { digest: 'sha256:abc' } } },
+      want: 'spec.pin.digest: Invalid value: must be a digest: sha256: and 64 hexadecimal digits',
+    },
+    {
+      when: 'a companion is the image itself',
+      patch: { spec: { companions: [{ image: 'ghcr.io/acme/web' }] } },
+      want: 'spec.companions: Invalid value: a companion is another repository than image',
+    },
+    {
+      when: 'a digest is pinned with companions',
+      patch: { spec: { companions: [{ image: 'ghcr.io/acme/worker' }], pin: { digest: EXAMPLE_DIGEST } } },
+      want: 'spec.pin: Invalid value: with companions a pin names a tag, because every repository has a digest of its own',
+    },
+    {
+      when: 'a check asks two things',
+      patch: verify({ http: { service: 'web' }, prometheus: { query: 'up', threshold: '> 0' } }),
+      want: 'spec.rollout.verify[0]: Invalid value: check: set exactly one of http, job, prometheus',
+    },
+    {
+      when: 'the path of a check does not begin with a slash',
+      patch: verify({ http: { service: 'web', path: 'healthz' } }),
+      want: 'spec.rollout.verify[0].http.path: Invalid value: must begin with /',
+    },
+    {
+      when: 'a threshold is no comparison',
+      patch: verify({ prometheus: { query: 'up', threshold: '0.01' } }),
+      want: "spec.rollout.verify[0].prometheus.threshold: Invalid value: must be a comparison and a number, for example '< 0.01'",
+    },
+    {
+      when: 'a soak is longer than a day',
+      patch: { spec: { rollout: { soak: '25h' } } },
+      want: 'spec.rollout.soak: Invalid value: must be a duration such as 90s, 5m or 1h30m, at most 24h',
     },
     {
       when: 'a target has neither name nor selector',
@@ -662,5 +743,57 @@ describe('the CRD files', () => {
       const text = await readFile(join(ROOT, 'crds', file), 'utf8');
       expect(parse(text, { version: '1.1' })).toEqual(parse(text, { version: '1.2' }));
     }
+  });
+});
+
+describe('a new ImageDecision', () => {
+  const DECISIONS = `/apis/${API_GROUP_VERSION}/namespaces/default/imagedecisions`;
+  const decision = (spec: JsonObject): JsonObject => ({
+    apiVersion: API_GROUP_VERSION,
+    kind: 'ImageDecision',
+    metadata: { generateName: 'web-' },
+    spec: { policy: 'web', by: 'jane', decision: 'Approve', digest: EXAMPLE_DIGEST, ...spec },
+  });
+
+  it.each([
+    { when: 'it approves a digest', spec: { expirationTime: '2026-12-31T00:00:00Z', reason: 'tested' } },
+    { when: 'it rejects one', spec: { decision: 'Reject' } },
+    { when: 'it releases one', spec: { decision: 'Release' } },
+  ])('is taken when $when', async ({ spec }) => {
+    expect((await tryToCreate(DECISIONS, decision(spec))).status).toBe(201);
+  });
+
+  it.each([
+    {
+      when: 'an approval names no digest',
+      manifest: mergePatch(decision({}), { spec: { digest: null } }) as JsonObject,
+      want: 'spec: Invalid value: Approve, Reject and Release need the digest they are about; Resume has none',
+    },
+    {
+      when: 'a Resume names one',
+      manifest: decision({ decision: 'Resume' }),
+      want: 'spec: Invalid value: Approve, Reject and Release need the digest they are about; Resume has none',
+    },
+    {
+      when: 'a Reject expires',
+      manifest: decision({ decision: 'Reject', expirationTime: '2026-12-31T00:00:00Z' }),
+      want: 'spec.expirationTime: Invalid value: only an Approve expires',
+    },
+  ])('is refused with one sentence when $when', async ({ manifest, want }) => {
+    expect(refusals(await tryToCreate(DECISIONS, manifest))).toEqual([want]);
+  });
+
+  it('never changes', async () => {
+    const { body } = await server.request('POST', DECISIONS, decision({}));
+    const { name } = (body as { metadata: { name: string } }).metadata;
+
+    const answer = await server.request(
+      'PATCH',
+      `${DECISIONS}/${name}`,
+      { spec: { reason: 'something else' } },
+      'application/merge-patch+json',
+    );
+
+    expect(refusals(answer)).toEqual(['spec: Invalid value: a decision cannot be changed: make another one']);
   });
 });

@@ -19,6 +19,7 @@ const WEB = 'ghcr.io/acme/web:1.0.0';
 function lookupIn(workloads: readonly Workload[]): WorkloadLookup {
   return {
     knows: (kind) => kind !== 'Widget',
+    serves: (kind) => kind !== 'Rollout',
     byName: (kind, name) => workloads.find((it) => it.kind === kind && it.metadata.name === name),
     byLabels: (kind, labels) =>
       workloads.filter(

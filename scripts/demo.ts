@@ -3,6 +3,7 @@
 import { constants } from 'node:os';
 import { TerminalError, toError } from '../operator/errors.ts';
 import { pushedTagReachesPods } from './demo/act-1.ts';
+import { hauledBack } from './demo/act-2.ts';
 import { install } from './demo/installation.ts';
 import { Narrator } from './demo/narrator.ts';
 import { parseOptions, usage, type DemoOptions } from './demo/options.ts';
@@ -15,7 +16,10 @@ interface Act {
 }
 
 /** In the order in which they are played. */
-const ACTS: readonly Act[] = [{ title: 'A pushed tag reaches the pods', play: pushedTagReachesPods }];
+const ACTS: readonly Act[] = [
+  { title: 'A pushed tag reaches the pods', play: pushedTagReachesPods },
+  { title: 'Hauled back, and it stays back', play: hauledBack },
+];
 const USAGE = usage(ACTS.map(({ title }) => title));
 const EXIT_USAGE = 2;
 

@@ -3,7 +3,6 @@
 
 import { X509Certificate } from 'node:crypto';
 import * as z from 'zod';
-import { WORKLOAD_KINDS } from '../api/image-policy.ts';
 import { parsePlatform, type Platform } from '../image/platform.ts';
 import { parseRepository } from '../image/reference.ts';
 import { LOG_LEVELS } from '../telemetry/logger.ts';
@@ -293,7 +292,7 @@ export const configFileSchema = z.strictObject({
     .max(16)
     .default([])
     .superRefine((kinds, context) => {
-      const seen = new Set<string>(WORKLOAD_KINDS);
+      const seen = new Set(['Deployment', 'StatefulSet', 'DaemonSet', 'CronJob']);
       for (const [index, { kind }] of kinds.entries()) {
         if (seen.has(kind))
           context.addIssue({

@@ -43,14 +43,6 @@ export interface ServiceAccount extends KubeObject {
   readonly imagePullSecrets?: readonly { readonly name?: string }[];
 }
 
-export interface Service extends KubeObject {
-  readonly spec?: {
-    readonly type?: string;
-    readonly clusterIP?: string;
-    readonly ports?: readonly { readonly port: number }[];
-  };
-}
-
 export interface Node extends KubeObject {
   readonly spec?: { readonly unschedulable?: boolean };
   readonly status?: { readonly nodeInfo?: { readonly operatingSystem?: string; readonly architecture?: string } };
@@ -65,7 +57,6 @@ export const namespaces = defineResource<KubeObject>({
 });
 export const pods = defineResource<Pod>({ group: '', version: 'v1', kind: 'Pod', plural: 'pods' });
 export const jobs = defineResource<Job>({ group: 'batch', version: 'v1', kind: 'Job', plural: 'jobs' });
-export const services = defineResource<Service>({ group: '', version: 'v1', kind: 'Service', plural: 'services' });
 export const secrets = defineResource<Secret>({ group: '', version: 'v1', kind: 'Secret', plural: 'secrets' });
 export const configMaps = defineResource<ConfigMap>({
   group: '',

@@ -73,6 +73,7 @@ async function deployApp(world: World, narrator: Narrator): Promise<void> {
         registry: { imagePullSecrets: [{ name: PULL_SECRET }] },
         tags: { semver: { range: '1.x' } },
         targets: [{ kind: 'Deployment', name: 'web' }],
+        rollout: { soak: '2s' },
       },
     },
   );
@@ -109,7 +110,7 @@ async function pushUnwanted(world: World, narrator: Narrator): Promise<void> {
 
 async function loseTheLeader(world: World, narrator: Narrator): Promise<void> {
   const digest = await world.registry.push('web', 'v1.4.0');
-  const begun = await rolloutOf(world, 'v1.4.0', 'Applying', 'Verifying');
+  const begun = await rolloutOf(world, 'v1.4.0', 'Applying', 'Verifying', 'Soaking');
   const leader = await world.leader();
   await world.kill(leader);
   narrator.say(`killed ${leader} while ${begun.metadata.name} was ${begun.status?.state ?? ''}`);

@@ -51,6 +51,11 @@ export class DemoRegistry {
     });
   }
 
+  /** Deletes an image with its tags, as an upstream would. */
+  delete(name: string, digest: Digest): Promise<void> {
+    return this.#pusher.deleteManifest(`${this.#address.repository.path}/${name}`, digest);
+  }
+
   pullSecret(namespace: string): object {
     return {
       apiVersion: 'v1',

@@ -1,10 +1,10 @@
-// The main loop as users meet it: pushed tags reach real pods of every kind of workload, a bad image is held with the pod's
-// own words, and whatever happens to the replicas, each image is written once and nothing is written without a reason.
+// The main loop as users meet it: pushed tags reach real pods of every kind of workload, one that crashes is undone on every
+// kind and stays back, what the cluster cannot place is not blamed on the image, and whatever happens to the replicas, each image is written once and nothing is written without a reason.
 
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { findCondition } from '../../operator/api/conditions.ts';
 import type { WorkloadKind } from '../../operator/api/image-policy.ts';
-import type { ImageRollout } from '../../operator/api/kinds.ts';
+import type { ImagePolicy, ImageRollout } from '../../operator/api/kinds.ts';
 import { processOf, SHOP, SlipwayCluster, STARTS_WITHIN_MS, SYSTEM } from './support/slipway-cluster.ts';
 
 jest.setTimeout(150_000);
@@ -15,36 +15,43 @@ const IDLE_MS = 60_000;
 /** So many workloads take long enough to write that a leader can be stopped in the middle of it. */
 const FLEET = Array.from({ length: 24 }, (_, index) => `fleet-${index}`);
 const COMPLAINT = 'cannot read /etc/app.conf';
-const EXITS = ['/bin/busybox', 'true'];
+/** A program that ends well, and one that does not. */
+const ENDS = 'true';
+const FAILS = `echo ${COMPLAINT}; exit 3`;
+/** Namespace with room for one pod. */
+const TIGHT = 'tight';
 
 interface Moved {
   readonly what: string;
   /** Of the workload, and of its policy. */
   readonly name: string;
   readonly kind: WorkloadKind;
+  /** The image it runs. */
+  readonly image: 'app' | 'task';
   readonly container: string;
   readonly isInit?: boolean;
   readonly pods: number;
 }
 
 const MOVED: readonly Moved[] = [
-  { what: 'a Deployment', name: 'deployment', kind: 'Deployment', container: 'app', pods: 2 },
-  { what: 'a StatefulSet', name: 'statefulset', kind: 'StatefulSet', container: 'app', pods: 1 },
-  { what: 'a DaemonSet', name: 'daemonset', kind: 'DaemonSet', container: 'app', pods: 1 },
+  { what: 'a Deployment', name: 'deployment', kind: 'Deployment', image: 'app', container: 'app', pods: 2 },
+  { what: 'a StatefulSet', name: 'statefulset', kind: 'StatefulSet', image: 'app', container: 'app', pods: 1 },
+  { what: 'a DaemonSet', name: 'daemonset', kind: 'DaemonSet', image: 'app', container: 'app', pods: 1 },
   {
     what: 'a Deployment with an init container',
     name: 'migrated',
     kind: 'Deployment',
+    image: 'task',
     container: 'migrate',
     isInit: true,
     pods: 1,
   },
-  { what: 'a CronJob', name: 'cronjob', kind: 'CronJob', container: 'app', pods: 1 },
+  { what: 'a CronJob', name: 'cronjob', kind: 'CronJob', image: 'task', container: 'app', pods: 1 },
 ];
 const POLICIES = [...MOVED.map(({ name }) => name), 'web', 'other', 'bad', 'fleet'];
 
 let world: SlipwayCluster;
-let moved: string;
+let moved: Readonly<Record<'app' | 'task', string>>;
 
 const pinned = (name: string, tag: string, digest: string): string => `${world.image(name)}:${tag}@${digest}`;
 
@@ -87,7 +94,8 @@ async function listings(): Promise<ReadonlyMap<string, number>> {
   const counts = new Map<string, number>();
   for (const { path, userAgent } of await world.cluster.registry.requests()) {
     const [, repository] = /^\/v2\/(acme\/.+)\/tags\/list/.exec(path) ?? [];
-    if (repository === undefined || !userAgent.startsWith('slipway/')) continue;
+    // Its policies are deleted in the course of the tests.
+    if (repository === undefined || repository === 'acme/placed' || !userAgent.startsWith('slipway/')) continue;
     counts.set(repository, (counts.get(repository) ?? 0) + 1);
   }
   return counts;
@@ -95,14 +103,16 @@ async function listings(): Promise<ReadonlyMap<string, number>> {
 
 async function deployEverything(): Promise<void> {
   await Promise.all(['app', 'helper', 'web', 'other', 'bad', 'fleet'].map((name) => world.push(name, 'v1.0.0')));
+  await world.push('task', 'v1.0.0', ENDS);
   const app = { image: `${world.image('app')}:v1.0.0` };
+  const task = { image: `${world.image('task')}:v1.0.0`, isServer: false };
   const web = (name: string) => ({ containers: { web: { image: `${world.image(name)}:v1.0.0` } } });
   await world.deploy({
     deployment: { containers: { app }, spec: { replicas: 2 } },
     statefulset: { kind: 'StatefulSet', containers: { app } },
     daemonset: { kind: 'DaemonSet', containers: { app } },
-    migrated: { ...web('helper'), initContainers: { migrate: { ...app, command: EXITS } } },
-    cronjob: { kind: 'CronJob', containers: { app: { ...app, command: EXITS } }, spec: { schedule: '0 0 1 1 *' } },
+    migrated: { ...web('helper'), initContainers: { migrate: task } },
+    cronjob: { kind: 'CronJob', containers: { app: task }, spec: { schedule: '0 0 1 1 *' } },
     web: { ...web('web'), spec: { replicas: 2, minReadySeconds: 5 } },
     other: web('other'),
     bad: web('bad'),
@@ -114,7 +124,10 @@ async function followEverything(): Promise<void> {
   const own = (name: string) => ({ image: world.image(name), targets: [{ kind: 'Deployment', name }] });
   await world.follow({
     ...Object.fromEntries(
-      MOVED.map(({ name, kind }) => [name, { image: world.image('app'), targets: [{ kind, name }] }]),
+      MOVED.map(({ name, kind, image }) => [
+        name,
+        { image: world.image(image), targets: [{ kind, name }], rollout: { progressDeadline: '90s' } },
+      ]),
     ),
     web: own('web'),
     other: own('other'),
@@ -127,9 +140,9 @@ async function followEverything(): Promise<void> {
 beforeAll(async () => {
   world = await SlipwayCluster.start();
   await deployEverything();
-  await world.install({ 'config.leaderElection': LEASE });
+  await world.install({ 'config.leaderElection': LEASE, 'config.rollout.deleteStuckPods': true });
   await followEverything();
-  moved = await world.push('app', 'v1.1.0');
+  moved = { app: await world.push('app', 'v1.1.0'), task: await world.push('task', 'v1.1.0', ENDS) };
 }, STARTS_WITHIN_MS);
 
 afterAll(async () => {
@@ -137,50 +150,142 @@ afterAll(async () => {
 }, 60_000);
 
 describe('a pushed tag', () => {
-  it.each(MOVED)('reaches the pods of $what', async ({ name, kind, container, isInit = false, pods }) => {
+  it.each(MOVED)('reaches the pods of $what', async ({ name, kind, image, container, isInit = false, pods }) => {
+    if (kind === 'CronJob') {
+      await world.until('the rollout awaits a run', async () =>
+        (await world.rollouts(name)).some(({ status }) => status?.awaitsRun === true),
+      );
+      await world.runNow(name);
+    }
     const rollout = await world.rollout(name, 'v1.1.0', 'Succeeded');
-    if (kind === 'CronJob') await world.runNow(name);
     await world.until(`the pods of ${name} run v1.1.0`, async () => {
       const ids = await imageIds(name, container, isInit);
-      return ids.length === pods && ids.every((id) => id === `${world.image('app')}@${moved}`);
+      return ids.length === pods && ids.every((id) => id === `${world.image(image)}@${moved[image]}`);
     });
 
-    const from = `${world.image('app')}:v1.0.0`;
-    const to = pinned('app', 'v1.1.0', moved);
+    const from = `${world.image(image)}:v1.0.0`;
+    const to = pinned(image, 'v1.1.0', moved[image]);
     expect(rollout.spec.targets.map(({ containers }) => containers)).toEqual([
       [expect.objectContaining({ name: container, init: isInit, from, to })],
     ]);
     const { status } = await world.settled(name, 'UpToDate');
-    expect(status?.current?.images).toEqual([{ image: world.image('app'), tag: 'v1.1.0', digest: moved }]);
+    expect(status?.current?.images).toEqual([{ image: world.image(image), tag: 'v1.1.0', digest: moved[image] }]);
   });
 
-  it('is written once to each workload, after its rollout was put on record', async () => {
-    const rollouts = await Promise.all(MOVED.map(({ name }) => world.rollout(name, 'v1.1.0', 'Succeeded')));
+  it.each(['app', 'task'] as const)(
+    'is written once to each workload, after its rollout was put on record: %s',
+    async (image) => {
+      const those = MOVED.filter((it) => it.image === image);
+      const rollouts = await Promise.all(those.map(({ name }) => world.rollout(name, 'v1.1.0', 'Succeeded')));
 
-    await expectOnce(pinned('app', 'v1.1.0', moved), ...rollouts);
+      await expectOnce(pinned(image, 'v1.1.0', moved[image]), ...rollouts);
+    },
+  );
+});
+
+describe('an image that crashes, on every kind', () => {
+  beforeAll(async () => {
+    await Promise.all((['app', 'task'] as const).map((image) => world.push(image, 'v1.2.0', FAILS)));
+  });
+
+  it.each(MOVED)(
+    'is undone on $what, and the image before runs again',
+    async ({ name, kind, image, container, isInit = false }) => {
+      if (kind === 'CronJob') {
+        await world.until('the rollout awaits a run', async () =>
+          (await world.rollouts(name)).some(
+            ({ status, spec }) => spec.images[0]?.tag === 'v1.2.0' && status?.awaitsRun === true,
+          ),
+        );
+        await world.runNow(name, 'again');
+      }
+      const { status } = await world.rollout(name, 'v1.2.0', 'RolledBack');
+
+      expect(status?.failure?.class).toBe('Image');
+      expect(status?.targets).toMatchObject([{ state: 'Restored', undo: 'Back' }]);
+      const { status: policy } = await world.settled(name, 'CandidateRejected');
+      expect(policy?.quarantine).toMatchObject([{ tag: 'v1.2.0', cause: 'Image' }]);
+      if (kind === 'CronJob') return;
+      await world.until(`the pods of ${name} run v1.1.0 again`, async () => {
+        const ids = await imageIds(name, container, isInit);
+        return ids.length > 0 && ids.every((id) => id === `${world.image(image)}@${moved[image]}`);
+      });
+    },
+  );
+});
+
+describe('what the cluster cannot place', () => {
+  beforeAll(async () => {
+    for (const tag of ['v1.0.0', 'v1.1.0']) await world.push('placed', tag);
+    const app = `${world.image('placed')}:v1.0.0`;
+    const login = { '.dockerconfigjson': world.cluster.registry.dockerConfigJson() };
+    const labels = { 'pod-security.kubernetes.io/enforce': 'restricted' };
+    await world.cluster.apply(
+      { apiVersion: 'v1', kind: 'Namespace', metadata: { name: TIGHT, labels } },
+      {
+        apiVersion: 'v1',
+        kind: 'Secret',
+        metadata: { name: 'registry-login', namespace: TIGHT },
+        type: 'kubernetes.io/dockerconfigjson',
+        stringData: login,
+      },
+      {
+        apiVersion: 'v1',
+        kind: 'ResourceQuota',
+        metadata: { name: 'one', namespace: TIGHT },
+        spec: { hard: { pods: '1' } },
+      },
+    );
+    const strategy = { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } };
+    await world.deploy({ large: { containers: { web: { image: app, cpu: '1100m' } }, spec: { strategy } } });
+    await world.deploy({ quota: { containers: { web: { image: app } }, spec: { strategy } } }, TIGHT);
+    const rollout = { progressDeadline: '8s' };
+    const follow = (name: string) => ({
+      image: world.image('placed'),
+      rollout,
+      targets: [{ kind: 'Deployment', name }],
+    });
+    await world.follow({ large: follow('large') });
+    await world.follow({ quota: follow('quota') }, TIGHT);
+  });
+
+  it.each([
+    {
+      what: 'a full node',
+      name: 'large',
+      namespace: SHOP,
+      reason: 'Unschedulable',
+      says: /cannot be scheduled: .*Insufficient cpu/,
+    },
+    { what: 'a quota', name: 'quota', namespace: TIGHT, reason: 'FailedCreate', says: /exceeded quota/ },
+  ])('is undone and not held against the image: $what', async ({ name, namespace, reason, says }) => {
+    const rollout = await world.until(`the rollout of ${name} has gone back`, async () =>
+      (await world.rollouts(name, namespace)).find(({ status }) => status?.state === 'RolledBack'),
+    );
+
+    expect(rollout.status?.failure).toMatchObject({ class: 'Environment', reason });
+    expect(rollout.status?.failure?.message).toMatch(says);
+    const { status } = await world.get<ImagePolicy>('-n', namespace, 'imagepolicies.slipway.dev', name);
+    expect(status?.quarantine).toBeUndefined();
+    await world.cluster.kubectl('-n', namespace, 'delete', 'slpol,deploy', name);
   });
 });
 
 describe('an image that crashes', () => {
-  it("ends Held after the deadline, in the pod's own words, and holds up nobody else", async () => {
-    const [bad, good] = await Promise.all([
-      world.push('bad', 'v1.1.0', `echo ${COMPLAINT}; exit 3`),
-      world.push('other', 'v1.1.0'),
-    ]);
-    const begun = await world.rollout('bad', 'v1.1.0', 'Verifying');
+  it("is undone in the pod's own words, and holds up nobody else", async () => {
+    const [bad, good] = await Promise.all([world.push('bad', 'v1.1.0', FAILS), world.push('other', 'v1.1.0')]);
     const other = await world.rollout('other', 'v1.1.0', 'Succeeded');
-    const held = await world.rollout('bad', 'v1.1.0', 'Held');
+    const undone = await world.rollout('bad', 'v1.1.0', 'RolledBack');
 
-    const heldAtMs = Date.parse(held.status?.endTime ?? '');
-    expect(heldAtMs).toBeGreaterThanOrEqual(Date.parse(begun.status?.deadlineTime ?? ''));
-    expect(Date.parse(other.status?.endTime ?? '')).toBeLessThan(heldAtMs);
+    expect(Date.parse(other.status?.endTime ?? '')).toBeLessThan(Date.parse(undone.status?.endTime ?? ''));
     expect(await imageIds('other')).toEqual([`${world.image('other')}@${good}`]);
-    expect(held.status?.message).toMatch(/not healthy within 30s.*container web of pod bad-.*exit code 3/);
-    expect(held.status?.message).toContain(COMPLAINT);
-    const { status } = await world.settled('bad', 'RolloutFailed');
+    expect(undone.status?.failure?.message).toMatch(/container web of pod bad-.*exit code 3/);
+    expect(undone.status?.failure?.message).toContain(COMPLAINT);
+    const { status } = await world.settled('bad', 'CandidateRejected');
     expect(findCondition(status?.conditions, 'Ready')?.message).toContain(COMPLAINT);
-    await expectOnce(pinned('bad', 'v1.1.0', bad), held);
-    // Left as it is: the old pod serves on.
+    await expectOnce(pinned('bad', 'v1.1.0', bad), undone);
+    const back = undone.spec.targets[0]?.containers[0]?.back ?? '';
+    expect(await world.imageWrites(back)).toHaveLength(1);
     const ready = (await world.pods('bad')).filter(({ status: pod }) => pod?.containerStatuses?.[0]?.ready);
     expect(ready).toHaveLength(1);
   });
@@ -241,7 +346,8 @@ describe('a leader that is lost in the middle of a rollout', () => {
 
 describe('a restart of both replicas', () => {
   it('writes nothing at all in an idle minute, whatever state the policies are in', async () => {
-    for (const name of POLICIES) await world.settled(name, name === 'bad' ? 'RolloutFailed' : 'UpToDate');
+    const HELD_BACK = [...MOVED.map(({ name }) => name), 'bad'];
+    for (const name of POLICIES) await world.settled(name, HELD_BACK.includes(name) ? 'CandidateRejected' : 'UpToDate');
     const { holder } = await world.leader();
     const before = (await world.writes()).length;
 
@@ -255,7 +361,7 @@ describe('a restart of both replicas', () => {
       return [...asked].every(([repository, count]) => (now.get(repository) ?? 0) >= count + 3);
     });
 
-    expect(asked.size).toBe(5);
+    expect(asked.size).toBe(6);
     expect((await world.writes()).slice(before)).toEqual([]);
     expect((await world.leader()).holder).toBe(after.holder);
   });

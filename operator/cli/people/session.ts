@@ -38,7 +38,7 @@ export interface PolicySession {
   readonly policy: ImagePolicy;
   /** Ascending by number. */
   readonly rollouts: readonly ImageRollout[];
-  say(line: string): Promise<void>;
+  readonly say: (line: string) => Promise<void>;
 }
 
 /** The same with one policy read. */

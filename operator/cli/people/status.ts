@@ -123,25 +123,16 @@ export function watchCommand(context: CliContext): Command {
             `${object.metadata.name}  ${object.status?.state ?? 'Pending'}: ${object.status?.message ?? object.spec.decision.message}`,
           );
         });
-        let isLate = false;
-        using _timer =
-          until === undefined
-            ? undefined
-            : systemClock.setTimer(parseDurationMs(timeout), () => {
-                isLate = true;
-                ending.abort();
-              });
+        const late = until === undefined ? new AbortController().signal : AbortSignal.timeout(parseDurationMs(timeout));
+        late.addEventListener('abort', () => ending.abort(), { once: true });
         const onInterrupt = (): void => ending.abort();
         process.once('SIGINT', onInterrupt);
-        // The clock's timers do not keep a process alive.
-        const alive = setInterval(() => undefined, 60_000);
         try {
           await Promise.all([policies.run(ending.signal), rollouts.run(ending.signal)]);
         } finally {
-          clearInterval(alive);
           process.off('SIGINT', onInterrupt);
         }
-        if (isLate) {
+        if (late.aborted) {
           context.stderr.write(`slipway: ${metadata.name} was not ${until ?? ''} within ${timeout}\n`);
           context.exitCode = EXIT.refused;
         }

@@ -3,8 +3,8 @@
 // changes conditions and nothing else.
 
 import type { ImagePolicyStatus } from '../../api/image-policy.ts';
-import { isFinished } from '../../rollout/verdict.ts';
 import type { ImageRollout } from '../../api/kinds.ts';
+import { isFinished } from '../../rollout/verdict.ts';
 import { findPrunable } from './history.ts';
 import { acceptForeign } from './ledger.ts';
 import { findContests, findPinMoves, findRejectMoves, type Contests } from './moves.ts';

@@ -1,8 +1,8 @@
 // Which containers would move to an image, and why each of them.
 
 import { findCondition } from '../../api/conditions.ts';
-import type { ImageRollout } from '../../api/kinds.ts';
 import type { RolloutTrigger } from '../../api/image-rollout.ts';
+import type { ImageRollout } from '../../api/kinds.ts';
 import type { Digest } from '../../image/digest.ts';
 import type { EligibleTag } from '../../selection/choose.ts';
 import { runningDigest, type LedgerLine } from './ledger.ts';

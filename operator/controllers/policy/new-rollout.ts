@@ -16,8 +16,8 @@ import { findGood, isHeld, type Move } from './moves.ts';
 import type { PolicyObservation } from './observation.ts';
 import { findHold, type Orders } from './orders.ts';
 import { readImage } from './targets.ts';
-import { aliasesOf, digestIn, recognize, type Wanted } from './wanted.ts';
 import type { Candidate } from './walk.ts';
+import { aliasesOf, digestIn, recognize, type Wanted } from './wanted.ts';
 
 export interface NewRollout {
   readonly name: string;

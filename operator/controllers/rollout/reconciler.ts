@@ -93,7 +93,7 @@ export class RolloutReconciler {
     if (rollout === undefined || rollout.metadata.deletionTimestamp !== undefined || isFinished(rollout.status))
       return {};
     using _turn = this.#turns.hold(rollout);
-    return this.#advance(rollout, context);
+    return await this.#advance(rollout, context);
   }
 
   async #advance(first: ImageRollout, context: Context): Promise<Result> {
@@ -214,7 +214,7 @@ export class RolloutReconciler {
     };
     const checks = this.#deps.checksOf(rollout);
     return Promise.all(
-      checks.map((check, index) => (indexes.includes(index) ? check.run(checked, signal) : undefined)),
+      checks.map(async (check, index) => (indexes.includes(index) ? check.run(checked, signal) : undefined)),
     );
   }
 

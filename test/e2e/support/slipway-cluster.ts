@@ -83,6 +83,10 @@ export interface ContainerOptions {
   readonly image: string;
   /** Default: the image's own, a web server. With a command there is no readiness probe. */
   readonly command?: readonly string[];
+  /** false: a program that ends, without a readiness probe. Default: true. */
+  readonly isServer?: boolean;
+  /** CPU request. Default: none. */
+  readonly cpu?: string;
 }
 
 export class SlipwayCluster implements AsyncDisposable {
@@ -169,26 +173,33 @@ export class SlipwayCluster implements AsyncDisposable {
   }
 
   /** Creates workloads by name, as their owner would. */
-  async deploy(workloads: Readonly<Record<string, WorkloadOptions>>): Promise<void> {
-    await this.cluster.apply(...Object.entries(workloads).map(([name, options]) => workload(name, options)));
+  async deploy(workloads: Readonly<Record<string, WorkloadOptions>>, namespace = SHOP): Promise<void> {
+    await this.cluster.apply(...Object.entries(workloads).map(([name, options]) => workload(name, options, namespace)));
   }
 
   /** Starts a run of a CronJob, as people do who do not wait for its time. */
-  async runNow(cronJob: string): Promise<void> {
-    const create = ['-n', SHOP, 'create', 'job', `${cronJob}-now`, `--from=cronjob/${cronJob}`];
+  async runNow(cronJob: string, suffix = 'now'): Promise<void> {
+    const create = ['-n', SHOP, 'create', 'job', `${cronJob}-${suffix}`, `--from=cronjob/${cronJob}`];
     const { code, stderr } = await this.cluster.kubectl(...create);
     if (code !== 0) throw new Error(stderr.trim());
   }
 
-  /** Creates policies by name; each follows 1.x, asking every 15 seconds, unless its spec says otherwise. */
-  async follow(specs: Readonly<Record<string, object>>): Promise<void> {
+  /**
+   * Creates policies by name; each follows 1.x, asking every 15 seconds, and its rollouts do not soak, unless its spec says
+   * otherwise.
+   */
+  async follow(
+    specs: Readonly<Record<string, { readonly rollout?: object; readonly [field: string]: unknown }>>,
+    namespace = SHOP,
+  ): Promise<void> {
     await this.cluster.apply(
-      ...Object.entries(specs).map(([name, spec]) => ({
+      ...Object.entries(specs).map(([name, { rollout, ...spec }]) => ({
         apiVersion: 'slipway.dev/v1alpha1',
         kind: 'ImagePolicy',
-        metadata: { name, namespace: SHOP },
+        metadata: { name, namespace },
         spec: {
           interval: '15s',
+          rollout: { soak: '0s', ...rollout },
           registry: { imagePullSecrets: PULL_SECRETS },
           tags: { semver: { range: '1.x' } },
           ...spec,
@@ -207,8 +218,8 @@ export class SlipwayCluster implements AsyncDisposable {
     return this.get('-n', SHOP, 'imagepolicies.slipway.dev', name);
   }
 
-  async rollouts(policy: string): Promise<ImageRollout[]> {
-    const { items } = await this.get<{ items: ImageRollout[] }>('-n', SHOP, 'imagerollouts.slipway.dev');
+  async rollouts(policy: string, namespace = SHOP): Promise<ImageRollout[]> {
+    const { items } = await this.get<{ items: ImageRollout[] }>('-n', namespace, 'imagerollouts.slipway.dev');
     return items.filter(({ spec }) => spec.policy.name === policy);
   }
 
@@ -347,7 +358,7 @@ function toWrites(events: readonly AuditEvent[]): Write[] {
     .sort((one, other) => one.startedAtMs - other.startedAtMs);
 }
 
-function workload(name: string, options: WorkloadOptions): object {
+function workload(name: string, options: WorkloadOptions, namespace: string): object {
   const { kind = 'Deployment', initContainers = {}, spec } = options;
   const template = {
     metadata: { labels: { app: name } },
@@ -362,7 +373,7 @@ function workload(name: string, options: WorkloadOptions): object {
   return {
     apiVersion: kind === 'CronJob' ? 'batch/v1' : 'apps/v1',
     kind,
-    metadata: { name, namespace: SHOP },
+    metadata: { name, namespace },
     spec:
       kind === 'CronJob'
         ? { schedule: '* * * * *', jobTemplate: { spec: { template } }, ...spec }
@@ -375,13 +386,14 @@ function workload(name: string, options: WorkloadOptions): object {
   };
 }
 
-function toContainer([name, { image, command }]: readonly [string, ContainerOptions]): object {
+function toContainer([name, { image, command, isServer = true, cpu }]: readonly [string, ContainerOptions]): object {
   return {
     name,
     image,
-    ...(command === undefined
-      ? { readinessProbe: { httpGet: { path: '/', port: 8080 }, periodSeconds: 1 } }
-      : { command }),
+    ...(command !== undefined && { command }),
+    ...(command === undefined &&
+      isServer && { readinessProbe: { httpGet: { path: '/', port: 8080 }, periodSeconds: 1 } }),
+    ...(cpu !== undefined && { resources: { requests: { cpu } } }),
     terminationMessagePolicy: 'FallbackToLogsOnError',
     securityContext: {
       allowPrivilegeEscalation: false,

@@ -281,11 +281,11 @@ describe('a person', () => {
       'v1.2.0 waits for the pin',
       async () => {
         const seen = await shop.readPolicy('web');
-        return gateOf(seen, 'pin') !== undefined && seen.status?.candidate?.tag === 'v1.2.0' && seen;
+        return gateOf(seen, 'pin') !== undefined && seen.status?.candidate?.tag === 'v1.2.0' ? seen : undefined;
       },
       { timeoutMs: 40_000 },
     );
-    expect(waiting && waiting.status?.candidate?.waiting).toBe('pin');
+    expect(waiting.status?.candidate?.waiting).toBe('pin');
     expect(await live()).toBe(pinned('v1.0.0'));
 
     await patchPolicy({ pin: null });

@@ -2,9 +2,9 @@
 // tags the registry has, and what happened before. Ranking and choosing are the real ones.
 
 import type { ImageDecision, ImagePolicy, ImageRollout } from '../../../operator/api/kinds.ts';
+import { combine } from '../../../operator/controllers/policy/gate-rules.ts';
 import { findLowest, readLedger } from '../../../operator/controllers/policy/ledger.ts';
 import type { PolicyObservation } from '../../../operator/controllers/policy/observation.ts';
-import { combine } from '../../../operator/controllers/policy/gate-rules.ts';
 import { imagesOf, readImage, type TargetContainer } from '../../../operator/controllers/policy/targets.ts';
 import type { Digest } from '../../../operator/image/digest.ts';
 import { formatRepository, parseRepository } from '../../../operator/image/reference.ts';

@@ -9,6 +9,7 @@ import type {
   RolloutTarget,
   RolloutTargetStatus,
 } from '../../../operator/api/image-rollout.ts';
+import type { TargetHealth } from '../../../operator/rollout/health/target-health.ts';
 import {
   compareImages,
   nextStep,
@@ -16,7 +17,6 @@ import {
   type RolloutObservation,
   type RolloutStep,
 } from '../../../operator/rollout/state-machine.ts';
-import type { TargetHealth } from '../../../operator/rollout/health/target-health.ts';
 import { isFinished, isFreezing, isQuarantining, targetImageAfter } from '../../../operator/rollout/verdict.ts';
 import type { Progress } from '../../../operator/rollout/workloads/workload.ts';
 import { candidate } from '../../support/builders/images.ts';

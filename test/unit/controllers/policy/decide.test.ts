@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { findCondition } from '../../../../operator/api/conditions.ts';
-import { FINISHED_STATES, type ImageRolloutStatus } from '../../../../operator/api/image-rollout.ts';
 import type { ImagePolicyStatus } from '../../../../operator/api/image-policy.ts';
+import { FINISHED_STATES, type ImageRolloutStatus } from '../../../../operator/api/image-rollout.ts';
 import type { ImagePolicy, ImageRollout } from '../../../../operator/api/kinds.ts';
 import { decide } from '../../../../operator/controllers/policy/decide.ts';
 import type { PolicyObservation } from '../../../../operator/controllers/policy/observation.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { digestOfPods } from '../../../../operator/controllers/policy/pod-digests.ts';
-import type { ContainerStatus } from '../../../../operator/rollout/health/pod.ts';
 import type { Pod } from '../../../../operator/controllers/resources.ts';
+import type { ContainerStatus } from '../../../../operator/rollout/health/pod.ts';
 import { digestOf } from '../../../support/builders/images.ts';
 
 const IMAGE = 'ghcr.io/acme/web:1.0.0';

@@ -4,8 +4,8 @@
 
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { isFinished } from '../../../../operator/rollout/verdict.ts';
 import { parseImage } from '../../../../operator/image/reference.ts';
+import { isFinished } from '../../../../operator/rollout/verdict.ts';
 import { NAMES, TAGS, World, type Event, type Settings, type Write } from './world.ts';
 
 /** Sequences of events in all laws together. */

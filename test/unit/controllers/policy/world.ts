@@ -4,13 +4,13 @@
 
 import assert from 'node:assert/strict';
 import type { ImageDecisionSpec } from '../../../../operator/api/image-decision.ts';
+import type { ImageRolloutStatus } from '../../../../operator/api/image-rollout.ts';
 import {
   API_GROUP_VERSION,
   type ImageDecision,
   type ImagePolicy,
   type ImageRollout,
 } from '../../../../operator/api/kinds.ts';
-import type { ImageRolloutStatus } from '../../../../operator/api/image-rollout.ts';
 import { decide } from '../../../../operator/controllers/policy/decide.ts';
 import type { PinFact } from '../../../../operator/controllers/policy/observation.ts';
 import type { Digest } from '../../../../operator/image/digest.ts';

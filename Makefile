@@ -33,6 +33,9 @@ test-integration: $(READY) ## Against a real API server and real registries
 test-e2e: $(READY) ## The chart on a real cluster
 	@node scripts/test.ts e2e
 
+test-faults: $(READY) ## Kill the operator at every write of every scenario, and more; prints trials and violations (LANES=4)
+	@node scripts/test-faults.ts
+
 lint: $(READY) ## Format, lint, types, layer rules, unused code
 	@node scripts/test.ts format lint types layers unused
 
@@ -85,5 +88,5 @@ $(READY): package-lock.json
 	  { echo "node_modules/.bin/node is not Node 24: the install script of the package 'node' did not run. Allow install scripts (npm config get ignore-scripts) and run make again." >&2; rm -rf node_modules; exit 1; }
 	@touch $@
 
-.PHONY: demo test test-unit test-integration test-e2e lint verify bench generate format build image chart cluster-up cluster-down clean help
+.PHONY: demo test test-faults test-unit test-integration test-e2e lint verify bench generate format build image chart cluster-up cluster-down clean help
 .DELETE_ON_ERROR:

@@ -154,6 +154,8 @@ function checkMembers(
   const wrong = Object.entries(value).flatMap(([name, member]): Problem[] => {
     const memberSchema = Object.hasOwn(properties, name) ? properties[name] : additionalProperties;
     if (memberSchema) return check(memberSchema, member, [...path, name], extent);
+    // An object of another API, which judges it itself.
+    if (schema['x-kubernetes-preserve-unknown-fields']) return [];
     const near = nearest(name, Object.keys(properties));
     return [{ path: [...path, name], message: `is not a field${near === undefined ? '' : `: did you mean ${near}?`}` }];
   });

@@ -16,12 +16,30 @@ export interface Interception {
   readonly act: () => Promise<void>;
 }
 
+/** What becomes of a request instead of its way to the API server. */
+export type Fault =
+  | { readonly kind: 'answer'; readonly status: number; readonly retryAfterS?: number }
+  /** The request gets there, its answer is lost. */
+  | { readonly kind: 'lose answer' }
+  /** No answer comes, and the connection stays open. */
+  | { readonly kind: 'hang' };
+
+export interface ProxiedRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly isWatch: boolean;
+  /** Number of this write, from 1; 0 for a read. */
+  readonly write: number;
+}
+
 const MUTATING = new Set(['POST', 'PUT', 'PATCH', 'DELETE']);
 
 export class ApiProxy implements AsyncDisposable {
   /** Writes seen so far, as `PATCH /apis/…`. */
   readonly writes: string[] = [];
   interception: Interception | undefined;
+  /** Asked for every request but those of leases and events; undefined lets it pass. */
+  fault: ((request: ProxiedRequest) => Fault | undefined) | undefined;
   readonly #controlPlane: ControlPlane;
   readonly #server: Server;
 
@@ -73,6 +91,34 @@ export class ApiProxy implements AsyncDisposable {
       response.destroy();
       return;
     }
+    const isSpared = /\/(?:leases|events)(?:[/?]|$)/.test(url);
+    const fault = isSpared
+      ? undefined
+      : this.fault?.({
+          method,
+          path: url.split('?')[0] ?? '',
+          isWatch: url.includes('watch='),
+          write: isWrite ? this.writes.length : 0,
+        });
+    if (fault?.kind === 'hang') return;
+    if (fault?.kind === 'answer') {
+      const { status, retryAfterS } = fault;
+      response.writeHead(status, {
+        'content-type': 'application/json',
+        ...(retryAfterS !== undefined && { 'retry-after': String(retryAfterS) }),
+      });
+      response.end(
+        JSON.stringify({
+          kind: 'Status',
+          apiVersion: 'v1',
+          status: 'Failure',
+          code: status,
+          reason: status === 409 ? 'Conflict' : 'TooManyRequests',
+          message: `the test answers ${status}`,
+        }),
+      );
+      return;
+    }
     const { host: _, ...headers } = incoming.headers;
     const upstream = httpsRequest(`${this.#controlPlane.server}${url}`, {
       method,
@@ -82,6 +128,11 @@ export class ApiProxy implements AsyncDisposable {
     response.on('close', () => upstream.destroy());
     upstream.on('error', () => response.destroy());
     upstream.on('response', (answer) => {
+      if (fault?.kind === 'lose answer') {
+        answer.resume();
+        answer.on('end', () => response.destroy());
+        return;
+      }
       if (struck !== undefined) {
         answer.resume();
         answer.on('end', () => {

@@ -23,23 +23,28 @@ export const ADVICE: Readonly<Record<string, string>> = {
   Listing: 'The answer of the registry is awaited.',
   Resolving: 'The answer of the registry is awaited.',
   Waiting: 'The candidate moves as soon as every gate is open.',
-  Suspended: 'Set spec.suspend to false to go on.',
+  Suspended: 'Set spec.suspend to false to go on (slipway resume).',
+  RollingBack: 'The workloads are followed until they are healthy with the image before.',
+  Pinned: 'Automation goes on when the pin is removed: slipway unpin.',
 
   // About the candidate.
-  CandidateRejected:
-    'A better tag moves as soon as one is pushed; an edit of the policy lets a failed digest try once more.',
+  CandidateRejected: 'A better tag moves as soon as one is pushed; slipway release lets this one try once more.',
   CandidateUnreadable: RETRIED,
   NoTagQualifies: 'Push a tag that qualifies, or change spec.tags: the reasons above say what each tag lacks.',
-  RolloutFailed:
-    'The failed image was left in place. Push a better tag, or set the image back yourself; an edit of the policy lets the same digest try once more.',
+  Frozen: 'Nothing moves until a person decides: slipway resume, or slipway pin.',
+  RollbackBlocked: 'Pin an image that works: slipway pin.',
+  PinUnresolved: 'Pin an image that is there, or remove the pin: slipway unpin.',
+  QuarantineFull: 'Release what may be tried again: slipway release.',
 
   // About the targets.
   ManagedByGitOps:
     'Nothing is written before somebody consents: give up the image field in that tool, then set rollout.onForeignChange (Hold or Reassert).',
   ManualHold:
-    'Set the image back to end the hold, or set rollout.onForeignChange to Reassert to roll over such changes.',
+    'Set the image back, or accept it with slipway resume; rollout.onForeignChange Reassert rolls over such changes.',
   TargetNotFound: 'Create the workload, or correct spec.targets; it is noticed at once.',
   NoMatchingContainer: 'Give a container an image of the repository, or correct spec.targets; it is noticed at once.',
+  UnknownTargetKind: "Correct the kind, or add it to workloadKinds of the operator's configuration.",
+  TargetKindUnavailable: 'Install the CRD of the kind; it is noticed within a minute.',
   TargetConflict: 'Let one policy have the container: narrow targets[].containers, or delete one of the policies.',
   TooManyTargets: 'Narrow the selectors, or split the policy.',
 
@@ -77,6 +82,7 @@ export const ADVICE: Readonly<Record<string, string>> = {
   InvalidOrder: CHECK_SPEC,
   InvalidFilter: CHECK_SPEC,
   InvalidFixedTag: CHECK_SPEC,
+  InvalidWindow: CHECK_SPEC,
   InvalidExtract: CHECK_SPEC,
   InvalidExclude: CHECK_SPEC,
   InvalidRange: CHECK_SPEC,

@@ -26,7 +26,12 @@ function except(words: readonly string[], ...others: readonly string[]): string[
   return [...new Set(words)].filter((word) => !others.includes(word)).sort();
 }
 
-const CONDITION_WORDS = [...CONDITION_TYPES.filter((type) => type !== 'ManualHold'), 'True', 'False', 'Unknown'];
+const CONDITION_WORDS = [
+  ...CONDITION_TYPES.filter((type) => type !== 'ManualHold' && type !== 'Frozen'),
+  'True',
+  'False',
+  'Unknown',
+];
 const GATE_WORDS = ['Open', 'Waiting', 'Closed'];
 
 /** Reasons of Ready, by the file that gives them. */
@@ -34,9 +39,9 @@ const READY_REASONS: Readonly<Record<string, readonly string[]>> = {
   'operator/controllers/policy/status.ts': except(
     wordsIn('operator/controllers/policy/status.ts'),
     ...CONDITION_WORDS,
-    ...['Open', 'Closed', 'Held'],
-    // Reasons of the condition ManualHold.
-    ...['ForeignChange', 'FieldContested'],
+    ...['Open', 'Closed', 'Reject'],
+    // Reasons of the conditions ManualHold and RollbackUnavailable.
+    ...['ForeignChange', 'FieldContested', 'ImageGone'],
   ),
   'operator/controllers/policy/targets.ts': except(
     [...read('operator/controllers/policy/targets.ts').matchAll(/reason: ((?:'\w+'(?: \| )?)+)/g)].flatMap(
@@ -58,6 +63,7 @@ const READY_REASONS: Readonly<Record<string, readonly string[]>> = {
   'operator/selection/tag-rules-input.ts': except(
     [...read('operator/selection/tag-rules-input.ts').matchAll(/^ {2}\| '(\w+)'/gm)].map(([, code = '']) => code),
   ),
+  'operator/time/windows.ts': ['InvalidWindow'],
   'operator/image/reference.ts': except(
     [...read('operator/image/reference.ts').matchAll(/code: '(\w+)'/g)].map(([, code = '']) => code),
   ),
@@ -84,7 +90,7 @@ describe('reasons of Ready', () => {
         'InvalidRange',
       ]),
     );
-    expect(GATE_REASONS).toEqual(expect.arrayContaining(['FailedBefore', 'WorkloadBusy', 'ManagedByGitOps']));
+    expect(GATE_REASONS).toEqual(expect.arrayContaining(['Quarantined', 'WorkloadBusy', 'ManagedByGitOps']));
   });
 
   it.each(ready)('$reason ($file) is explained in the troubleshooting guide', ({ reason }) => {
@@ -109,6 +115,7 @@ describe('the troubleshooting guide', () => {
     ...REJECTION_CODES.map((word) => ({ kind: 'reason of a tag', word })),
     ...ROLLOUT_STATES.map((word) => ({ kind: 'state of a rollout', word })),
     ...['ForeignChange', 'FieldContested'].map((word) => ({ kind: 'reason of ManualHold', word })),
+    ...['Held', 'RollbackFailed', 'FlapGuard'].map((word) => ({ kind: 'reason of Frozen', word })),
   ])('explains the $kind $word', ({ word }) => {
     expect(page).toContain(`\`${word}\``);
   });
@@ -120,7 +127,7 @@ describe('the troubleshooting guide', () => {
       ...REJECTION_CODES,
       ...ROLLOUT_STATES,
       ...CONDITION_TYPES,
-      ...['ForeignChange', 'FieldContested', 'Reassert', 'Ready'],
+      ...['ForeignChange', 'FieldContested', 'ImageGone', 'FlapGuard', 'Reassert', 'Ready'],
     ]);
     const named = [...page.matchAll(/`([A-Z][a-z]+(?:[A-Z][A-Za-z]*)?)`/g)].map(([, word = '']) => word);
 

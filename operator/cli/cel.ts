@@ -286,6 +286,12 @@ function sizeOf(value: unknown): number {
 const METHODS: Readonly<Record<string, (self: unknown, ...args: unknown[]) => unknown>> = {
   matches: (self, pattern) => RE2JS.compile(pattern as string).test(self as string),
   contains: (self, part) => (self as string).includes(part as string),
+  getHours: (self, zone) =>
+    Number(
+      new Intl.DateTimeFormat('en', { timeZone: zone as string, hour: 'numeric', hourCycle: 'h23' }).format(
+        self as number,
+      ),
+    ),
   startsWith: (self, part) => (self as string).startsWith(part as string),
   endsWith: (self, part) => (self as string).endsWith(part as string),
   size: sizeOf,
@@ -294,5 +300,6 @@ const METHODS: Readonly<Record<string, (self: unknown, ...args: unknown[]) => un
 const FUNCTIONS: Readonly<Record<string, (...args: unknown[]) => unknown>> = {
   size: sizeOf,
   duration: (text) => parseDurationMs(text as string),
+  timestamp: (text) => Date.parse(text as string),
   string: (value) => String(value),
 };

@@ -433,9 +433,14 @@ function judge(
       const isOverdue = nowMs >= health.startTimeMs + parseDurationMs(spec.settings.progressDeadline);
       if (!isOverdue)
         return { target: { ...before, state: 'Applied', message: health.message }, runStartMs: health.startTimeMs };
+      const { failure } = health;
       return {
-        target: { ...before, state: 'Failed', message: health.message },
-        failure: { class: 'Environment', reason: 'ProgressDeadlineExceeded', message: quote(health.message) },
+        target: { ...before, state: 'Failed', message: failure?.message ?? health.message },
+        failure: {
+          class: failure?.class ?? 'Environment',
+          reason: failure?.reason ?? 'ProgressDeadlineExceeded',
+          message: quote(failure?.message ?? health.message),
+        },
       };
     }
     case 'progressing':
@@ -587,8 +592,9 @@ function fail(
   const targets = (status.targets ?? []).map((target): RolloutTargetStatus => {
     if (target.state === 'Pending')
       return { ...target, state: 'Skipped', message: 'not written, because the rollout failed before' };
-    const isUndoable = onFailure === 'RollBack' && goesBack(target) && target.undo !== 'Blocked';
-    return isUndoable && target.undo !== undefined ? { ...target, state: 'Undoing' } : target;
+    if (onFailure === 'Hold' || !goesBack(target)) return target;
+    if (target.undo !== undefined && target.undo !== 'Blocked') return { ...target, state: 'Undoing' };
+    return { ...target, state: 'Failed', message: target.message ?? 'not set back: no image is known to be good here' };
   });
   const { awaitsRun: _, soakTime: __, suspendedTime: ___, ...rest } = status;
   const failed: ImageRolloutStatus = { ...rest, targets, failure };

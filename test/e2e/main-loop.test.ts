@@ -21,6 +21,11 @@ const FAILS = `echo ${COMPLAINT}; exit 3`;
 /** Namespace with room for one pod. */
 const TIGHT = 'tight';
 
+interface Deployment {
+  readonly metadata: { readonly name: string };
+  readonly status?: { readonly availableReplicas?: number };
+}
+
 interface Moved {
   readonly what: string;
   /** Of the workload, and of its policy. */
@@ -239,6 +244,16 @@ describe('what the cluster cannot place', () => {
     const strategy = { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } };
     await world.deploy({ large: { containers: { web: { image: app, cpu: '1100m' } }, spec: { strategy } } });
     await world.deploy({ quota: { containers: { web: { image: app } }, spec: { strategy } } }, TIGHT);
+    // A workload that is not healthy when it is moved is not set back.
+    await world.until('both are healthy', async () => {
+      const [large, quota] = await Promise.all(
+        [SHOP, TIGHT].map((namespace) => world.get<{ items: Deployment[] }>('-n', namespace, 'deployments')),
+      );
+      const all = [...(large?.items ?? []), ...(quota?.items ?? [])].filter(({ metadata }) =>
+        ['large', 'quota'].includes(metadata.name),
+      );
+      return all.length === 2 && all.every(({ status }) => status?.availableReplicas === 1);
+    });
     const rollout = { progressDeadline: '8s' };
     const follow = (name: string) => ({
       image: world.image('placed'),

@@ -6,6 +6,7 @@ import { isConditionTrue } from '../../api/conditions.ts';
 import type { Decision } from '../../api/image-decision.ts';
 import type { ImagePolicy } from '../../api/kinds.ts';
 import { isLive } from '../../rollout/quarantine.ts';
+import { systemClock } from '../../time/clock.ts';
 import { UsageError, type CliContext } from '../context.ts';
 import { nameImage, resolveReference, type KnownImage } from './references.ts';
 import {
@@ -33,7 +34,7 @@ async function decide(
   const { decisionResource } = await import('../explain/cluster.ts');
   const by = await whoAmI(cluster.client);
   const { name, namespace = '' } = policy.metadata;
-  const suffix = `${Date.now().toString(36)}${Math.floor(Math.random() * 46_656).toString(36)}`;
+  const suffix = systemClock.now().toString(36);
   const created = await orExplain(`${decision} for ${name}`, RIGHT, () =>
     cluster.client.create(decisionResource, namespace, {
       metadata: { name: `${name}-${decision.toLowerCase()}-${suffix}` },
@@ -127,7 +128,7 @@ export function releaseCommand(context: CliContext): Command {
     .argument('<policy>', 'name of the ImagePolicy')
     .argument('[image]', 'a tag or a digest; default: what is in quarantine, when that is one image')
     .option('--reason <text>', 'why')
-    .addHelpText('after', '\nExample:\n  slipway release web v1.2.0 -n shop --reason "the database is back"')
+    .addHelpText('after', '\nExamples:\n  slipway release web v1.2.0 -n shop --reason "the database is back"')
     .action((name: string, reference: string | undefined, { reason, ...options }: DecisionOptions) =>
       withPolicy(context, options, name, async (session) => {
         const { policy, rollouts, say } = session;
@@ -166,7 +167,7 @@ export function suspendCommand(context: CliContext): Command {
     .summary('stop everything where it is')
     .description('Sets spec.suspend of an ImagePolicy: nothing is started, and an open rollout pauses where it is.')
     .argument('<policy>', 'name of the ImagePolicy')
-    .addHelpText('after', '\nExample:\n  slipway suspend web -n shop')
+    .addHelpText('after', '\nExamples:\n  slipway suspend web -n shop')
     .action((name: string, options: ClusterOptions) =>
       withPolicy(context, options, name, async (session) => {
         const { policy, say } = session;
@@ -189,7 +190,7 @@ export function resumeCommand(context: CliContext): Command {
     )
     .argument('<policy>', 'name of the ImagePolicy')
     .option('--reason <text>', 'why')
-    .addHelpText('after', '\nExample:\n  slipway resume web -n shop')
+    .addHelpText('after', '\nExamples:\n  slipway resume web -n shop')
     .action((name: string, { reason, ...options }: DecisionOptions) =>
       withPolicy(context, options, name, async (session) => {
         const { policy, say } = session;
@@ -219,7 +220,7 @@ export function retryCommand(context: CliContext): Command {
     )
     .argument('<policy>', 'name of the ImagePolicy')
     .option('--reason <text>', 'why')
-    .addHelpText('after', '\nExample:\n  slipway retry web -n shop')
+    .addHelpText('after', '\nExamples:\n  slipway retry web -n shop')
     .action((name: string, { reason, ...options }: DecisionOptions) =>
       withPolicy(context, options, name, async (session) => {
         const { policy, say } = session;
@@ -228,7 +229,7 @@ export function retryCommand(context: CliContext): Command {
         const candidate = policy.status?.candidate;
         const isHeldBack =
           candidate?.waitingFor?.some(({ gate }) => gate === 'quarantine' || gate === 'rejection') === true;
-        if (isHeldBack && candidate?.digest !== undefined) {
+        if (isHeldBack && candidate.digest !== undefined) {
           isAnything = true;
           const made = await decide(session, 'Release', { digest: candidate.digest, ...why });
           await say(`Released ${candidate.tag ?? candidate.digest} for one more attempt (${made}).`);

@@ -88,7 +88,7 @@ export function unpinCommand(context: CliContext): Command {
     .summary('remove the pin, so that automation goes on')
     .description('Removes spec.pin of an ImagePolicy: the best tag that qualifies rolls out again.')
     .argument('<policy>', 'name of the ImagePolicy')
-    .addHelpText('after', '\nExample:\n  slipway unpin web -n shop')
+    .addHelpText('after', '\nExamples:\n  slipway unpin web -n shop')
     .action((name: string, options: ClusterOptions) =>
       withPolicy(context, options, name, async (session) => {
         const { policy, say } = session;

@@ -16,7 +16,13 @@ export type TargetHealth =
   /** A CronJob before its next run. */
   | { readonly kind: 'awaitingRun'; readonly message: string }
   /** A CronJob whose run is on: the deadline counts from its start. */
-  | { readonly kind: 'running'; readonly message: string; readonly startTimeMs: number }
+  | {
+      readonly kind: 'running';
+      readonly message: string;
+      readonly startTimeMs: number;
+      /** What its pods complain about; it counts when the deadline is over. Absent: nothing. */
+      readonly failure?: PodFailure;
+    }
   | {
       readonly kind: 'failing';
       readonly class: 'Image' | 'Environment';
@@ -79,6 +85,8 @@ function worstFailure(
   return worst;
 }
 
+const MAX_TRIES = 3;
+
 /** Whether the CronJob made this Job. */
 export function isRunOf({ metadata }: Job, cronJobUid: string): boolean {
   return metadata.ownerReferences?.some(({ uid }) => uid === cronJobUid) === true;
@@ -101,8 +109,8 @@ function judgeRuns({ workload, images, pods, sinceMs }: HealthInput, jobs: reado
   if (condition('Complete') !== undefined) return { kind: 'healthy' };
   const own = pods.filter(({ metadata }) => metadata.ownerReferences?.some(({ uid }) => uid === run.metadata.uid));
   const failed = condition('Failed');
+  const failure = worstFailure(own, images, undefined);
   if (failed !== undefined) {
-    const failure = worstFailure(own, images, undefined);
     return {
       kind: 'failing',
       class: failure?.class ?? 'Image',
@@ -112,9 +120,14 @@ function judgeRuns({ workload, images, pods, sinceMs }: HealthInput, jobs: reado
       isDefinite: true,
     };
   }
+  // Where a Job starts a new pod for each try, the pods are its restarts.
+  const tries = own.filter((pod) => findPodFailure(pod, [...images.keys()])?.class === 'Image').length;
+  if (failure?.class === 'Image' && (failure.isDefinite || tries >= MAX_TRIES))
+    return { kind: 'failing', ...failure, isDefinite: true };
   return {
     kind: 'running',
     message: `run ${run.metadata.name} is on`,
     startTimeMs: parseTimestampMs(run.status?.startTime) ?? created(run),
+    ...(failure !== undefined && { failure }),
   };
 }

@@ -269,13 +269,20 @@ describe('a policy that waits', () => {
     const { candidate, next, ready } = await explained('held');
 
     expect(candidate?.gates.map(({ gate, answer }) => `${gate} ${answer}`)).toEqual([
-      'failed-before Open',
+      'quarantine Open',
+      'rejection Open',
+      'pin Open',
+      'freeze Open',
       'foreign-change Open',
       'consent Waiting',
       'suspension Open',
+      'approval Open',
+      'window Open',
+      'cooldown Open',
+      'retry Open',
       'workload Open',
     ]);
-    expect(candidate?.gates[2]?.sinceTime).toMatch(/^20/);
+    expect(candidate?.gates[5]?.sinceTime).toMatch(/^20/);
     expect(ready?.message).toContain('helm upgrade');
     expect(next[0]).toContain('rollout.onForeignChange');
   });

@@ -67,10 +67,17 @@ describe('explainSituation', () => {
     const explanation = explainSituation(situation({ status }));
 
     expect(explanation.candidate?.gates.map(({ gate, answer }) => [gate, answer])).toEqual([
-      ['failed-before', 'Open'],
+      ['quarantine', 'Open'],
+      ['rejection', 'Open'],
+      ['pin', 'Open'],
+      ['freeze', 'Open'],
       ['foreign-change', 'Open'],
       ['consent', 'Open'],
       ['suspension', 'Open'],
+      ['approval', 'Open'],
+      ['window', 'Open'],
+      ['cooldown', 'Open'],
+      ['retry', 'Open'],
       ['workload', 'Waiting'],
     ]);
     expect(explanation.candidate?.gates.at(-1)).toMatchObject({

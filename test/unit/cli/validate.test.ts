@@ -128,7 +128,7 @@ describe('slipway validate', () => {
     {
       slip: 'a kind in lower case',
       spec: `${IMAGE}${ORDER}  targets: [{ kind: deployment, name: a }]\n`,
-      says: 'spec.targets[0].kind: "deployment" is not supported: write Deployment',
+      says: 'spec.targets[0].kind: must be a kind, for example Deployment',
     },
     {
       slip: 'targets as a map',

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { WORKLOAD_KINDS, type BuiltInKind } from '../../../operator/api/image-policy.ts';
-import type { ImagePolicy, ImageRollout } from '../../../operator/api/kinds.ts';
+import type { ImageDecision, ImagePolicy, ImageRollout } from '../../../operator/api/kinds.ts';
 import { POLICIES_BY_TARGET, ROLLOUTS_BY_POLICY } from '../../../operator/controllers/policy/observe.ts';
 import type { CachedPolicy } from '../../../operator/controllers/policy/projection.ts';
 import { targetIndexKeys } from '../../../operator/controllers/policy/targets.ts';
@@ -48,6 +48,7 @@ class Wired {
     [ROLLOUTS_BY_POLICY]: ({ metadata, spec }) => [`${metadata.namespace ?? ''}/${spec.policy.name}`],
     [ROLLOUTS_BY_TARGET]: ({ spec }) => spec.targets.map(({ uid }) => uid),
   });
+  readonly decisions = fakeInformer<ImageDecision, ImageDecision>((raw) => raw, {});
   readonly workloads = Object.fromEntries(
     WORKLOAD_KINDS.map((kind) => [kind, fakeInformer((raw: KubeObject) => toWorkload(workloadTypes[kind], raw), {})]),
   ) as Record<BuiltInKind, ReturnType<typeof fakeInformer<KubeObject, Workload>>>;
@@ -61,6 +62,7 @@ class Wired {
     // The wiring uses the cache and the events of an informer, and nothing else.
     wire({
       policies: this.policies,
+      decisions: this.decisions,
       rollouts: this.rollouts,
       workloads: Object.values(this.workloads),
       policyController: controller('policy'),
@@ -72,7 +74,7 @@ class Wired {
   start(...policies: readonly ImagePolicy[]): this {
     const listed = policies.map((policy) => this.policies.cache.prepare(policy));
     this.policies.cache.replace('', listed, '1500', { force: false });
-    for (const informer of [this.rollouts, ...Object.values(this.workloads)]) {
+    for (const informer of [this.rollouts, this.decisions, ...Object.values(this.workloads)]) {
       informer.cache.replace('', [], '1500', { force: false });
     }
     return this;
@@ -106,6 +108,31 @@ const bySelector = { targets: [{ kind: 'Deployment', selector: { matchLabels: { 
 const onCronJob = { targets: [{ kind: 'CronJob', name: 'web' }] };
 const applying = rolloutStatus('Applying', 'Pending');
 const succeeded = rolloutStatus('Succeeded', 'Healthy');
+
+describe('wire, when a person decides', () => {
+  it('wakes the policy and its open rollouts, and nobody else', () => {
+    const wired = new Wired().start(
+      imagePolicy({ metadata: { name: 'web' } }),
+      imagePolicy({ metadata: { name: 'api' } }),
+    );
+    wired.rollout({ number: 1, status: applying });
+    wired.rollout({ number: 2, status: succeeded });
+    expect(wired.woken).not.toEqual([]);
+
+    wired.decisions.cache.observe(
+      '',
+      'MODIFIED',
+      wired.next({
+        apiVersion: 'slipway.dev/v1alpha1',
+        kind: 'ImageDecision',
+        metadata: { name: 'd', namespace: 'shop', uid: 'uid-of-d', resourceVersion: '1' },
+        spec: { policy: 'web', decision: 'Resume', by: 'jane' },
+      }),
+    );
+
+    expect(wired.woken).toEqual(['policy web', 'rollout web-1']);
+  });
+});
 
 describe('wire', () => {
   it('wakes everything there is at the start', () => {

@@ -26,9 +26,19 @@ import { workload } from '../../support/builders/workloads.ts';
 
 export const START_MS = Date.UTC(2026, 0, 5, 8);
 export const ROLLOUT_NAME = 'web-1';
-const FINAL_STATES: readonly TargetState[] = ['Healthy', 'Failed', 'Gone', 'Contested'];
+const FINAL_STATES: readonly TargetState[] = [
+  'Healthy',
+  'Failed',
+  'Gone',
+  'Contested',
+  'Skipped',
+  'Restored',
+  'UndoFailed',
+];
 /** How long the controller waits before it tries a refused write again. */
 const WRITE_RETRY_MS = 10_000;
+
+const BACK_DIGEST = `sha256:${'b'.repeat(64)}`;
 
 export type Mood = Progress['kind'];
 
@@ -84,8 +94,9 @@ export class RolloutSimulator {
   nowMs = START_MS;
   /** Every version of the status, the last one being the truth. */
   readonly history: (ImageRolloutStatus | undefined)[] = [undefined];
-  /** Successful writes by Slipway, per target. */
+  /** Successful writes by Slipway, per target: forward, and back. */
   readonly writes: number[];
+  readonly undos: number[];
   #policy: { generation: number; suspend: boolean } | undefined = { generation: 1, suspend: false };
   #isBlocked = false;
   readonly #workloads: (SimulatedWorkload | undefined)[];
@@ -97,11 +108,17 @@ export class RolloutSimulator {
   #serial = 0;
 
   constructor(targets: readonly RolloutTarget[], progressDeadline: string) {
+    // What an undo brings back is the same image by digest.
+    const withBack = targets.map((target) => ({
+      ...target,
+      containers: target.containers.map((container) => ({ ...container, back: `${container.from}@${BACK_DIGEST}` })),
+    }));
     this.spec = rolloutSpec({
-      targets: [...targets],
+      targets: withBack,
       settings: { progressDeadline, soak: '0s', onFailure: 'RollBack', atomic: true },
     });
     this.writes = targets.map(() => 0);
+    this.undos = targets.map(() => 0);
     this.#workloads = targets.map((target) => this.#create(target, 'from', target.uid));
     this.#leader = { holder: 'replica-0', epoch: 0, statusVersion: 0, problems: new Map(), prepared: undefined };
   }
@@ -245,8 +262,8 @@ export class RolloutSimulator {
     this.#leader.prepared = undefined;
     const deadlineMs = 600_000;
     const leftMs = Math.max(0, (parseTimestampMs(this.status?.deadlineTime) ?? this.nowMs) - this.nowMs);
-    const latestMs = this.nowMs + leftMs + 2 * deadlineMs + 60_000;
-    const maxStepsAtOnce = 20 + 4 * this.spec.targets.length;
+    const latestMs = this.nowMs + leftMs + 4 * deadlineMs + 120_000;
+    const maxStepsAtOnce = 40 + 8 * this.spec.targets.length;
     let stepsAtOnce = 0;
     while (!this.isFinished) {
       stepsAtOnce += 1;
@@ -254,7 +271,7 @@ export class RolloutSimulator {
       if (this.nowMs > latestMs) throw new Error(`no end in time: ${JSON.stringify(this.status)}`);
       this.#leader.prepared ??= this.#observe(this.#leader);
       const { step } = this.#leader.prepared;
-      const isTryingAgain = step.kind === 'apply' && this.#leader.problems.has(step.index);
+      const isTryingAgain = (step.kind === 'apply' || step.kind === 'undo') && this.#leader.problems.has(step.index);
       if (step.kind === 'wait') {
         if (step.wakeAtMs === undefined) throw new Error(`waits for nothing: ${JSON.stringify(this.status)}`);
         this.nowMs = step.wakeAtMs;
@@ -286,10 +303,12 @@ export class RolloutSimulator {
     return created;
   }
 
-  #setImages(simulated: SimulatedWorkload, target: RolloutTarget, image: 'from' | 'to' | 'foreign'): void {
-    for (const { name, from, to } of target.containers) {
+  #setImages(simulated: SimulatedWorkload, target: RolloutTarget, image: 'from' | 'to' | 'back' | 'foreign'): void {
+    const images = { foreign: () => 'ghcr.io/acme/web:hotfix' };
+    for (const container of target.containers) {
+      const { name } = container;
       if (simulated.images.has(name)) {
-        simulated.images.set(name, image === 'from' ? from : image === 'to' ? to : 'ghcr.io/acme/web:hotfix');
+        simulated.images.set(name, image === 'foreign' ? images.foreign() : (container[image] ?? container.from));
       }
     }
     if (simulated.mood === 'healthy') simulated.mood = 'progressing';
@@ -357,6 +376,10 @@ export class RolloutSimulator {
         return this.#record(operator, step.status, statusVersion);
       case 'apply':
         return this.#apply(operator, step.index, prepared.observation);
+      case 'undo':
+        return this.#undo(operator, step.index, prepared.observation);
+      case 'check':
+        throw new Error('no checks are asked for');
     }
   }
 
@@ -394,6 +417,28 @@ export class RolloutSimulator {
     this.#setImages(simulated, this.spec.targets[index]!, 'to');
   }
 
+  #undo(operator: Operator, index: number, observation: RolloutObservation): void {
+    const observed = observation.targets[index]?.live;
+    const simulated = this.#workloads[index];
+    if (simulated === undefined) return;
+    if (String(simulated.version) !== observed?.metadata.resourceVersion) {
+      operator.problems.delete(index);
+      return;
+    }
+    if (this.#refused.has(index)) {
+      operator.problems.set(index, 'admission webhook "policy.example.com" denied the request: image is not allowed');
+      return;
+    }
+    operator.problems.delete(index);
+    this.undos[index] = this.undos[index]! + 1;
+    if (!this.#blurred.has(index)) assert.equal(this.undos[index], 1, 'one undo per target');
+    assert.ok(this.status?.failure !== undefined, 'set back before the failure was on record');
+    assert.ok(!this.isFinished, 'set back after the end');
+    simulated.version = ++this.#serial;
+    simulated.rollout = ROLLOUT_NAME;
+    this.#setImages(simulated, this.spec.targets[index]!, 'back');
+  }
+
   #checkEnd(): void {
     const { status } = this;
     if (status === undefined) throw new Error('finished without a status');
@@ -405,15 +450,16 @@ export class RolloutSimulator {
     if (this.#policy !== undefined && status.claim !== undefined) {
       // Every target came to its end, and the result follows from them.
       assert.equal(states.length, this.spec.targets.length);
-      for (const state of states) assert.ok(FINAL_STATES.includes(state), `a target is left ${state}`);
-      const want = states.includes('Contested')
-        ? 'Aborted'
-        : states.includes('Failed')
-          ? 'Held'
-          : states.includes('Healthy')
-            ? 'Succeeded'
-            : 'Aborted';
-      assert.equal(status.state, want);
+      // An abort for somebody else's sake leaves the others where they stand.
+      if (status.state !== 'Aborted')
+        for (const state of states) assert.ok(FINAL_STATES.includes(state), `a target is left ${state}`);
+      if (status.state === 'Succeeded') {
+        assert.equal(status.failure, undefined);
+        assert.ok(states.includes('Healthy'), 'nothing runs it');
+      } else if (status.state === 'RollbackFailed') assert.ok(states.includes('UndoFailed'));
+      else if (status.state === 'RolledBack') assert.ok(!states.includes('UndoFailed') && status.failure !== undefined);
+      else if (status.state === 'Held') assert.ok(status.targets?.some(({ undo }) => undo === 'Blocked'));
+      else assert.ok(states.includes('Contested') || states.every((state) => state === 'Gone'));
     }
     for (const [index, target] of this.spec.targets.entries()) {
       const entry = status.targets?.[index];
@@ -423,7 +469,7 @@ export class RolloutSimulator {
       const isWritten = this.writes[index]! > 0 && live?.metadata.uid === target.uid && !this.#blurred.has(index);
       if (isWritten && this.#policy !== undefined) {
         assert.ok(
-          ['Applied', 'Healthy'].includes(entry?.state ?? '') || entry?.appliedTime !== undefined,
+          ['Applied', 'Healthy', 'Failed'].includes(entry?.state ?? '') || entry?.appliedTime !== undefined,
           'a write is not on record',
         );
       }

@@ -48,7 +48,7 @@ function rollout(number: number, from: string, to: string, status?: ImageRollout
 
 const succeeded = rolloutStatus('Succeeded', 'Healthy', { target: { appliedTime: TIME } });
 const failed = rolloutStatus('Held', 'Failed', { target: { appliedTime: TIME } });
-const failedUnwritten = rolloutStatus('Held', 'Failed');
+const failedUnwritten = rolloutStatus('RolledBack', 'Skipped');
 const contested = rolloutStatus('Aborted', 'Contested', { target: { appliedTime: TIME } });
 const contestedUnwritten = rolloutStatus('Aborted', 'Contested');
 const abortedPending = { state: 'Aborted' as const };

@@ -68,6 +68,10 @@ export async function runFaults({ atOnce, sample, withStorms, report }: FaultOpt
       }
       if (withStorms) trials.push(...STORMS.map((disturbance) => ({ scenario, disturbance })));
     });
+    const complain = (violation: string): void => {
+      violations.push(violation);
+      report?.(`✗ ${violation}`);
+    };
     let struck = 0;
     let done = 0;
     await inLanes(trials, atOnce, async ({ scenario, disturbance }) => {
@@ -77,17 +81,17 @@ export async function runFaults({ atOnce, sample, withStorms, report }: FaultOpt
         if (struckAt !== undefined || (disturbance.kind !== 'kill' && disturbance.kind !== 'freeze')) struck += 1;
         const wanted = undisturbed.get(scenario.name);
         if (!isDeepStrictEqual(ending, wanted))
-          violations.push(
+          complain(
             `${what} at ${struckAt ?? 'nothing'}: ends ${JSON.stringify(ending)} instead of ${JSON.stringify(wanted)}`,
           );
       } catch (error) {
-        violations.push(`${what}: ${(error as Error).message}`);
+        complain(`${what}: ${(error as Error).message}`);
       }
       done += 1;
       if (done % 20 === 0) report?.(`${done} of ${trials.length} trials, ${violations.length} violations`);
     });
     for (const { invariant, message, auditID } of findViolations(await controlPlane.auditEvents()))
-      violations.push(`${invariant}: ${message} (${auditID ?? ''})`);
+      complain(`${invariant}: ${message} (${auditID ?? ''})`);
     return { trials: trials.length + first.length, struck, violations };
   } finally {
     await Promise.all([registry.stop(), controlPlane.stop()]);

@@ -141,6 +141,8 @@ export class ApiProxy implements AsyncDisposable {
         return;
       }
       response.writeHead(answer.statusCode ?? 502, answer.headers);
+      // The answer to a watch begins long before its first event.
+      response.flushHeaders();
       answer.pipe(response);
     });
     upstream.end(Buffer.concat(chunks));

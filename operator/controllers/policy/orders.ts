@@ -11,7 +11,7 @@ import { failureOf, isFinished, isFreezing } from '../../rollout/verdict.ts';
 import { parseTimestampMs, toTimestamp } from '../../time/duration.ts';
 import { runningDigest, type LedgerLine } from './ledger.ts';
 import type { PinFact, PolicyObservation } from './observation.ts';
-import { titleOf } from './targets.ts';
+import { readImage, titleOf } from './targets.ts';
 import { aliasesOf } from './wanted.ts';
 
 export interface Freeze {
@@ -134,20 +134,28 @@ function readQuarantine(
   rejectedLines: ReadonlyMap<LedgerLine, MadeDecision>,
 ): { entries: readonly QuarantineEntry[]; olderDigests: readonly string[]; isFull: boolean } {
   const { policy, rollouts, neighbours, decisions, images } = observation;
-  const rejected = [...rejectedLines].flatMap(([line, made]): QuarantineEntry[] => {
+  const toEntry = (digest: string, tag: string | undefined, made: MadeDecision): QuarantineEntry => ({
+    images: [{ image: images[0] ?? '', digests: aliasesOf(observation, 0, digest).slice(0, 32) }],
+    ...(tag !== undefined && { tag }),
+    cause: 'Rejected',
+    message: describeRejection(made).slice(0, 512).toWellFormed(),
+    sinceTime: toTimestamp(made.timeMs),
+  });
+  const running = [...rejectedLines].flatMap(([line, made]): QuarantineEntry[] => {
     const digest = runningDigest(line);
     const { part, image } = line.target;
-    if (digest === undefined || part !== 0) return [];
-    return [
-      {
-        images: [{ image: images[0] ?? '', digests: aliasesOf(observation, 0, digest).slice(0, 32) }],
-        ...(image?.tag !== undefined && { tag: image.tag }),
-        cause: 'Rejected',
-        message: describeRejection(made).slice(0, 512).toWellFormed(),
-        sinceTime: toTimestamp(made.timeMs),
-      },
-    ];
+    return digest === undefined || part !== 0 ? [] : [toEntry(digest, image?.tag, made)];
   });
+  // Where the operator died before the status said so, the rollout that went back says what ran.
+  const left = rollouts
+    .filter(({ spec }) => spec.trigger === 'Reject')
+    .flatMap(({ spec }) => spec.targets.flatMap(({ containers }) => containers.map(({ back, from }) => back ?? from)))
+    .flatMap((text): QuarantineEntry[] => {
+      const image = readImage(text);
+      const made = image?.digest === undefined ? undefined : decisions.rejections.get(image.digest);
+      return image?.digest === undefined || made === undefined ? [] : [toEntry(image.digest, image.tag, made)];
+    });
+  const rejected = [...running, ...left];
   const all = collectEntries({
     recorded: policy.status?.quarantine ?? [],
     rollouts: [...rollouts, ...neighbours],

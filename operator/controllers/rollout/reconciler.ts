@@ -356,7 +356,8 @@ export class RolloutReconciler {
       cache.applyWrite(raw);
     } catch (error) {
       // Gone, taken over, or refused by 4xx: an annotation that names a finished rollout is free anyway.
-      if (error instanceof KubeError && error.status >= 400 && error.status < 500 && error.status !== 429) return;
+      const isRefused = error instanceof KubeError && error.status >= 400 && error.status < 500;
+      if (isRefused && error.status !== 429 && !error.isConflict) return;
       throw error;
     }
   }

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { findCondition } from '../../../../operator/api/conditions.ts';
 import type { ImagePolicyStatus } from '../../../../operator/api/image-policy.ts';
 import { FINISHED_STATES, type ImageRolloutStatus } from '../../../../operator/api/image-rollout.ts';
-import type { ImagePolicy, ImageRollout } from '../../../../operator/api/kinds.ts';
+import type { ImageDecision, ImagePolicy, ImageRollout } from '../../../../operator/api/kinds.ts';
 import { decide } from '../../../../operator/controllers/policy/decide.ts';
 import type { PolicyObservation } from '../../../../operator/controllers/policy/observation.ts';
 import type { Workload } from '../../../../operator/rollout/workloads/workload.ts';
@@ -541,6 +541,63 @@ describe('decide', () => {
 
       expect(decide(given).prune).toEqual(['web-1']);
     });
+  });
+});
+
+describe('decide, when a person rejected what ran', () => {
+  const rejection: ImageDecision = {
+    apiVersion: 'slipway.dev/v1alpha1',
+    kind: 'ImageDecision',
+    metadata: { name: 'no', namespace: 'shop', uid: 'uid-of-no', resourceVersion: '1', creationTimestamp: ENDED },
+    spec: { policy: 'web', decision: 'Reject', by: 'jane', digest: candidate('1.1.0').digest, reason: 'wrong logo' },
+  };
+  const good = { ...accepted('1.1.0'), good: [at('1.1.0'), at('1.0.0')] };
+
+  it('goes back to the last good image, which is none that was rejected', () => {
+    const { create, status } = decide(
+      observation({
+        policy: policy({}, { targets: [good] }),
+        workloads: [running('1.1.0')],
+        tags: pushed('1.0.0', '1.1.0'),
+        decisions: [rejection],
+      }),
+    );
+
+    expect(create?.spec).toMatchObject({ direction: 'Back', trigger: 'Reject', settings: { onFailure: 'Hold' } });
+    expect(create?.spec.targets[0]?.containers[0]).toMatchObject({ from: at('1.1.0'), to: at('1.0.0') });
+    expect(status.quarantine).toMatchObject([
+      { cause: 'Rejected', tag: '1.1.0', message: 'rejected by jane: wrong logo' },
+    ]);
+  });
+
+  it('remembers it, though the operator died before the status said so', () => {
+    const back = rollout(1, '1.1.0', '1.0.0', rolloutStatus('Applying', 'Pending'), { trigger: 'Reject' });
+
+    const { status } = decide(
+      observation({
+        policy: policy({}, { targets: [good] }),
+        workloads: [running('1.1.0')],
+        tags: pushed('1.0.0', '1.1.0'),
+        rollouts: [back],
+        decisions: [rejection],
+      }),
+    );
+
+    expect(status.quarantine).toMatchObject([{ cause: 'Rejected', tag: '1.1.0' }]);
+  });
+
+  it('says when there is nothing good to go back to', () => {
+    const { create, status } = decide(
+      observation({
+        policy: policy({}, { targets: [{ ...good, good: [at('1.1.0')] }] }),
+        workloads: [running('1.1.0')],
+        tags: pushed('1.1.0'),
+        decisions: [rejection],
+      }),
+    );
+
+    expect(create).toBeUndefined();
+    expect(ready(status)).toMatchObject({ reason: 'RollbackBlocked', message: expect.stringContaining('slipway pin') });
   });
 });
 

@@ -17,11 +17,12 @@
 //   image, or took ours back; it is not written again. A finished rollout never changes again.
 //
 // Claim, act, finalise: the claim is a compare-and-set on the rollout's own status, every write to a workload tests the
-// version it was decided on, and the result is recorded last. A failure is on record before anything is set back.
+// version it was decided on, and the result is recorded last. A failure is on record before anything is set back, and every
+// write before the end takes its mark off. Targets that do not move as one come to their end each: the failure is on record
+// while the others are still verified, and acted upon afterwards.
 
 import { isDeepStrictEqual } from 'node:util';
 import {
-  type FailureClass,
   type ImageRolloutSpec,
   type ImageRolloutStatus,
   type RolloutState,
@@ -93,6 +94,7 @@ export type RolloutStep =
 
 type FinalState = Extract<RolloutState, 'Succeeded' | 'RolledBack' | 'RollbackFailed' | 'Held' | 'Aborted'>;
 type Failure = NonNullable<ImageRolloutStatus['failure']>;
+type Verdict = Omit<Failure, 'time'>;
 
 const CLAIM_RESPITE_MS = 15_000;
 /** While a rollout soaks, its checks are asked this often. */
@@ -133,6 +135,16 @@ function compare(
   return isAfter ? 'after' : 'before';
 }
 
+/** How they compare with what an undo finds and leaves. */
+function compareUndo(target: RolloutTarget, before: RolloutTargetStatus, live: Workload | undefined): TargetImages {
+  return compare(
+    target,
+    live,
+    ({ to }) => to,
+    (container) => undoImage(before, container),
+  );
+}
+
 /** What an undo of this target writes into a container; undefined when it brings nothing back. */
 export function undoImage(target: Pick<RolloutTargetStatus, 'undo'>, container: Container): string | undefined {
   if (target.undo === 'Back') return container.back;
@@ -141,14 +153,41 @@ export function undoImage(target: Pick<RolloutTargetStatus, 'undo'>, container: 
 
 /** The next step. Total: every observation has one. */
 export function nextStep(observation: RolloutObservation): RolloutStep {
+  const { status } = observation;
+  const step = decide(observation);
+  // The end takes the marks off. Until what they prove is on record, neither a crash in between nor a leader that is
+  // behind may lose it.
+  const proven = step.kind === 'finish' ? withProven(status, step.status) : undefined;
+  return proven === undefined ? step : { kind: 'record', status: proven };
+}
+
+/** `status` with the writes that only `next` knows of; undefined when there are none. */
+function withProven(status: ImageRolloutStatus | undefined, next: ImageRolloutStatus): ImageRolloutStatus | undefined {
+  if (status?.targets === undefined) return undefined;
+  const targets = status.targets.map((before, index) => {
+    const after = next.targets?.[index];
+    const isNews = after?.appliedTime !== before.appliedTime || after?.undoTime !== before.undoTime;
+    return isNews && after !== undefined ? after : before;
+  });
+  return targets.every((target, index) => target === status.targets?.[index]) ? undefined : { ...status, targets };
+}
+
+function decide(observation: RolloutObservation): RolloutStep {
   const { status, policy, spec } = observation;
   if (isFinished(status)) return { kind: 'wait' };
-  if (policy === undefined) return finish(observation, 'Aborted', 'the policy is gone: the workloads stay as they are');
+  if (policy === undefined)
+    return finish(
+      observation,
+      'Aborted',
+      'the policy is gone: the workloads stay as they are',
+      status && withWrites(observation, status),
+    );
   if (isOverruled(spec, policy.pin))
     return finish(
       observation,
       'Aborted',
       'a person pinned another image: the workloads stay as they are until it follows',
+      status && withWrites(observation, status),
     );
   if (status === undefined || status.state === 'Pending') return stepPending(observation, policy);
   if (policy.suspend) return pause(observation, status);
@@ -159,7 +198,10 @@ export function nextStep(observation: RolloutObservation): RolloutStep {
     return { kind: 'record', status: { ...status, claim: newClaim(observation) } };
   }
   if (status.state === 'RollingBack') return stepRollingBack(observation, status);
-  if (observation.rejected !== undefined) return fail(observation, status, 'Image', 'Rejected', observation.rejected);
+  if (observation.rejected !== undefined) {
+    const verdict: Verdict = { class: 'Image', reason: 'Rejected', message: observation.rejected };
+    return fail(observation, withWrites(observation, status), verdict);
+  }
   if (status.state === 'Applying') return stepApplying(observation, status);
   if (status.awaitsRun === true && observation.supersededBy !== undefined) {
     return finish(
@@ -225,15 +267,26 @@ function claim(observation: RolloutObservation): ImageRolloutStatus {
       ...(live !== undefined && { resourceVersion: live.metadata.resourceVersion }),
     };
   });
-  const blocked = spec.settings.onFailure === 'RollBack' && claimed.some(({ undo }) => undo === 'Blocked');
   return describe(observation, {
     state: 'Applying',
-    message: `writing ${describeImages(spec)} to ${countOf(spec.targets.length, 'workload')}${blocked ? '; if it fails, not all of them can be set back' : ''}`,
+    message: `writing ${describeImages(spec)} to ${countOf(spec.targets.length, 'workload')}${describeUndo(spec, claimed)}`,
     claim: newClaim(observation),
     startTime: toTimestamp(nowMs),
     deadlineTime: deadlineAfter(observation),
     targets: claimed,
   });
+}
+
+/** What a failure would leave or bring other than the image before. */
+function describeUndo({ settings, targets }: ImageRolloutSpec, claimed: readonly RolloutTargetStatus[]): string {
+  if (settings.onFailure === 'Hold') return '';
+  const consequences = claimed.flatMap(({ kind, name, undo }, index) => {
+    if (undo === 'Blocked') return [`${kind} ${name} cannot be set back (RollbackBlocked)`];
+    if (undo !== 'LastGood') return [];
+    const images = new Set(targets[index]?.containers.map(({ lastGood }) => lastGood));
+    return [`${kind} ${name} goes back to ${[...images].join(', ')}, the last good one`];
+  });
+  return consequences.length === 0 ? '' : `. If it fails, ${consequences.join('; ')}`;
 }
 
 /** The image before, if it was healthy; else the last good one, unless that is the very one that was not. */
@@ -315,7 +368,8 @@ function stepApplying(observation: RolloutObservation, status: ImageRolloutStatu
     }
   });
   const next: ImageRolloutStatus = { ...status, targets: judged };
-  if (refusal !== undefined) return fail(observation, next, 'Environment', 'WriteRefused', refusal);
+  if (refusal !== undefined)
+    return fail(observation, next, { class: 'Environment', reason: 'WriteRefused', message: refusal });
   const contested = judged.find(({ state }) => state === 'Contested');
   if (contested !== undefined) return failContested(observation, next, contested);
   if (blocked !== undefined) {
@@ -344,6 +398,32 @@ function hasOurMark(name: string, before: RolloutTargetStatus, live: Workload | 
   return live?.rollout === name && live.metadata.resourceVersion !== before.resourceVersion;
 }
 
+/**
+ * The status with the writes that were made and, because of a crash, not recorded. Whoever ends or fails a rollout before
+ * it looked at its targets must know them: what is not on record is not set back, and counts as somebody else's later.
+ */
+function withWrites(observation: RolloutObservation, status: ImageRolloutStatus): ImageRolloutStatus {
+  const { spec, targets, nowMs } = observation;
+  if (status.claim === undefined) return status;
+  const written = spec.targets.map((target, index): RolloutTargetStatus => {
+    const before = targetStatus(status, target, index);
+    const live = targets[index]?.live;
+    if (before.state === 'Pending') {
+      const images = compareImages(target, live);
+      if (images === 'gone' || !hasOurMark(observation.name, before, live)) return before;
+      const applied = { ...withoutMessage(before), appliedTime: toTimestamp(nowMs) };
+      if (images === 'after') return { ...applied, state: 'Applied' };
+      return { ...applied, state: 'Contested', message: describeForeign(target, live) };
+    }
+    return before.state === 'Undoing' && compareUndo(target, before, live) === 'after' ? undone(before, nowMs) : before;
+  });
+  return { ...status, targets: written };
+}
+
+function undone(target: RolloutTargetStatus, nowMs: number): RolloutTargetStatus {
+  return { ...withoutMessage(target), state: 'Undone', undoTime: toTimestamp(nowMs) };
+}
+
 function gone(target: RolloutTargetStatus): RolloutTargetStatus {
   return { ...target, state: 'Gone', message: `${target.kind} ${target.name} was deleted or created anew` };
 }
@@ -356,7 +436,7 @@ function healthOf({ live, health }: ObservedTarget): TargetHealth {
 
 interface Judgement {
   readonly target: RolloutTargetStatus;
-  readonly failure?: Omit<Failure, 'time'>;
+  readonly failure?: Verdict;
   readonly isUnproven?: boolean;
   readonly awaitsRun?: boolean;
   /** The run of a CronJob began here, and the deadline counts from it. */
@@ -368,26 +448,35 @@ function stepVerifying(observation: RolloutObservation, status: ImageRolloutStat
   const judgements = spec.targets.map((target, index) =>
     judge(observation, status, target, targetStatus(status, target, index), targets[index] ?? {}),
   );
-  const next: ImageRolloutStatus = { ...status, targets: judgements.map(({ target }) => target) };
+  const failure = worstFailure(status.failure, judgements, nowMs);
+  const next: ImageRolloutStatus = {
+    ...status,
+    targets: judgements.map(({ target }) => target),
+    ...(failure !== undefined && { failure }),
+  };
   const contested = next.targets?.find(({ state }) => state === 'Contested');
-  const isSettled = judgements.every(({ target }) => target.state !== 'Applied');
-  if (contested !== undefined && (spec.settings.atomic || isSettled))
-    return failContested(observation, next, contested);
+  // One that goes back by itself waits until the others have come to their end, but not for the run of a CronJob.
+  const isOver = failure !== undefined || contested !== undefined;
+  const isSettled = judgements.every(
+    ({ target, awaitsRun }) => target.state !== 'Applied' || (isOver && awaitsRun === true),
+  );
+  const mayFail = spec.settings.atomic || isSettled;
+  // What the image did is known, whatever somebody else did meanwhile.
+  if (failure?.class === 'Image' && mayFail) return fail(observation, next, failure);
+  if (contested !== undefined && mayFail) return failContested(observation, next, contested);
   if (next.targets?.every(({ state }) => state === 'Gone') === true)
     return finish(observation, 'Aborted', 'every workload is gone', next);
-  // One that goes back by itself waits until the others have come to their end.
-  const failures = judgements.flatMap(({ failure }) => (failure === undefined ? [] : [failure]));
-  const worst = failures.find((failure) => failure.class === 'Image') ?? failures[0];
-  if (worst !== undefined && (spec.settings.atomic || isSettled))
-    return fail(observation, next, worst.class, worst.reason, worst.message);
+  if (failure !== undefined && mayFail) return fail(observation, next, failure);
   if (!isSettled) return keepVerifying(observation, status, next, judgements);
-  const isUnproven = judgements.some((judgement) => judgement.isUnproven === true);
+  const settled = judgements.filter(({ target }) => target.state === 'Healthy');
+  const isUnproven = settled.some((judgement) => judgement.isUnproven === true);
+  const isIdle = settled.every((judgement) => judgement.isUnproven === true);
   // What does not run cannot answer.
   const verified = isUnproven ? undefined : stepChecks(observation, next);
   if (verified !== undefined && verified.kind !== 'wait') return verified;
   const soakTime = status.state === 'Soaking' ? (status.soakTime ?? toTimestamp(nowMs)) : toTimestamp(nowMs);
   const soakUntilMs = (parseTimestampMs(soakTime) ?? nowMs) + parseDurationMs(spec.settings.soak);
-  const mayEnd = verified === undefined && (isUnproven || nowMs >= soakUntilMs);
+  const mayEnd = verified === undefined && (isIdle || nowMs >= soakUntilMs);
   if (mayEnd) return succeed(observation, next, isUnproven);
   const { awaitsRun: _, ...rest } = next;
   const soaking = describe(observation, {
@@ -398,7 +487,23 @@ function stepVerifying(observation: RolloutObservation, status: ImageRolloutStat
     message: `every workload is healthy with ${describeImages(spec)}, and has to stay so until ${toTimestamp(soakUntilMs)}`,
   });
   if (!isDeepStrictEqual(soaking, status)) return { kind: 'record', status: soaking };
-  return { kind: 'wait', wakeAtMs: Math.min(Math.max(soakUntilMs, nowMs + 1), verified?.wakeAtMs ?? Infinity) };
+  return {
+    kind: 'wait',
+    wakeAtMs: Math.min(soakUntilMs > nowMs ? soakUntilMs : Infinity, verified?.wakeAtMs ?? Infinity),
+  };
+}
+
+/** The failure on record or a new one: the image's before the environment's, and the first of its class. */
+function worstFailure(
+  known: Failure | undefined,
+  judgements: readonly Judgement[],
+  nowMs: number,
+): Failure | undefined {
+  const found = judgements.flatMap(({ failure }): Failure[] =>
+    failure === undefined ? [] : [{ ...failure, message: cut(failure.message), time: toTimestamp(nowMs) }],
+  );
+  const all = [...(known === undefined ? [] : [known]), ...found];
+  return all.find((failure) => failure.class === 'Image') ?? all[0];
 }
 
 function judge(
@@ -425,11 +530,15 @@ function judge(
       return { target: { ...before, state: 'Healthy', message: health.message }, isUnproven: true };
     case 'paused':
       // Told not to move is no evidence against the image.
-      if (!isLate) return { target: { ...before, state: 'Applied', message: health.message } };
+      if (!isLate && before.state !== 'Healthy')
+        return { target: { ...before, state: 'Applied', message: health.message } };
       return { target: { ...before, state: 'Healthy', message: health.message }, isUnproven: true };
     case 'awaitingRun':
+      // A run proved it; that its Job is gone meanwhile changes nothing.
+      if (before.state === 'Healthy') return { target: before };
       return { target: { ...before, state: 'Applied', message: health.message }, awaitsRun: true };
     case 'running': {
+      if (before.state === 'Healthy') return { target: before };
       const isOverdue = nowMs >= health.startTimeMs + parseDurationMs(spec.settings.progressDeadline);
       if (!isOverdue)
         return { target: { ...before, state: 'Applied', message: health.message }, runStartMs: health.startTimeMs };
@@ -470,26 +579,25 @@ function keepVerifying(
   judgements: readonly Judgement[],
 ): RolloutStep {
   const open = judgements.filter(({ target }) => target.state === 'Applied');
-  const awaitsRun = open.every((judgement) => judgement.awaitsRun === true);
-  const starts = open.flatMap(({ runStartMs }) => (runStartMs === undefined ? [] : [runStartMs]));
-  const isTimed = open.some((judgement) => judgement.awaitsRun !== true);
+  const timed = open.filter((judgement) => judgement.awaitsRun !== true);
+  const isTimed = timed.length > 0;
+  const starts = timed.flatMap(({ runStartMs }) => (runStartMs === undefined ? [] : [runStartMs]));
   // A soak that was interrupted starts over, with a deadline of its own.
   const isInterrupted = status.state === 'Soaking';
   const { soakTime: _, awaitsRun: __, deadlineTime, ...rest } = next;
   const nextDeadline =
-    starts.length === open.length && starts.length > 0
+    isTimed && starts.length === timed.length
       ? deadlineAfter(observation, Math.max(...starts))
       : isInterrupted || deadlineTime === undefined
         ? deadlineAfter(observation)
         : deadlineTime;
+  const missing = open.map(({ target: { kind, name, message } }) => `${kind} ${name}: ${message ?? 'not healthy yet'}`);
   const described = describe(observation, {
     ...rest,
     state: 'Verifying',
     ...(isTimed && { deadlineTime: nextDeadline }),
-    ...(awaitsRun && { awaitsRun: true }),
-    message: open
-      .map(({ target: { kind, name, message } }) => `${kind} ${name}: ${message ?? 'not healthy yet'}`)
-      .join('; '),
+    ...(!isTimed && { awaitsRun: true }),
+    message: `${next.failure === undefined ? '' : `${describeReason(next.failure)}. Waiting for the others: `}${missing.join('; ')}`,
   });
   if (!isDeepStrictEqual(described, status)) return { kind: 'record', status: described };
   const wakeAtMs = isTimed ? parseTimestampMs(nextDeadline) : undefined;
@@ -510,7 +618,7 @@ function stepChecks(observation: RolloutObservation, status: ImageRolloutStatus)
       wanted[index]?.job === undefined || status.verify?.[index]?.state !== 'Passed';
     return { kind: 'check', indexes: wanted.map((_, index) => index).filter(isDue) };
   }
-  const verify = wanted.map((check, index): NonNullable<ImageRolloutStatus['verify']>[number] => {
+  const verify = wanted.map((check, index): CheckStatus => {
     const before = status.verify?.[index] ?? { check: titleOfCheck(check), state: 'Pending' as const };
     const outcome = checks[index];
     if (outcome === undefined) return before;
@@ -522,20 +630,37 @@ function stepChecks(observation: RolloutObservation, status: ImageRolloutStatus)
     if (outcome.kind === 'failed') {
       const count = (failures ?? 0) + 1;
       const isFinal = count >= MAX_CHECK_FAILURES || outcome.isFinal === true;
-      return { ...rest, state: isFinal ? 'Failed' : 'Pending', failures: count, message };
+      return { ...rest, state: isFinal ? 'Failed' : before.state, failures: count, message };
     }
-    return before.state === 'Passed' ? before : { ...before, message };
+    return before.state === 'Passed' && failures === undefined ? before : { ...before, message };
   });
   const next: ImageRolloutStatus = { ...status, verify };
   const failed = verify.find(({ state }) => state === 'Failed');
-  if (failed !== undefined)
-    return fail(observation, next, 'Image', 'VerifyFailed', `${failed.check}: ${failed.message ?? ''}`);
-  const open = verify.find(({ state }) => state === 'Pending');
-  if (open !== undefined && isPast(status.deadlineTime, nowMs))
-    return fail(observation, next, 'Environment', 'VerifyUnknown', `${open.check}: ${open.message ?? 'no answer'}`);
+  if (failed !== undefined) {
+    const message = `${failed.check}: ${failed.message ?? ''}`;
+    return fail(observation, next, { class: 'Image', reason: 'VerifyFailed', message });
+  }
+  // One that passed and then said no is open as well, until it passes again or said no often enough.
+  const open = verify.filter(({ state, failures }) => state === 'Pending' || failures !== undefined);
+  const overdue = open.find((check) => nowMs >= checkDeadlineMs(observation, status, check));
+  if (overdue !== undefined) {
+    const message = `${overdue.check}: ${overdue.message ?? 'no answer'}`;
+    return fail(observation, next, { class: 'Environment', reason: 'VerifyUnknown', message });
+  }
   if (!isDeepStrictEqual(verify, status.verify)) return { kind: 'record', status: next };
-  return open === undefined ? undefined : { kind: 'wait', wakeAtMs: nowMs + CHECK_INTERVAL_MS };
+  return open.length === 0 ? undefined : { kind: 'wait', wakeAtMs: nowMs + CHECK_INTERVAL_MS };
 }
+
+/** Until when a check may leave its answer open. One that passed before has until after the soak. */
+function checkDeadlineMs({ spec, nowMs }: RolloutObservation, status: ImageRolloutStatus, check: CheckStatus): number {
+  const deadlineMs = parseTimestampMs(status.deadlineTime) ?? Infinity;
+  if (check.state === 'Pending') return deadlineMs;
+  const { soak, progressDeadline } = spec.settings;
+  const soakSinceMs = parseTimestampMs(status.soakTime) ?? nowMs;
+  return Math.max(deadlineMs, soakSinceMs + parseDurationMs(soak) + parseDurationMs(progressDeadline));
+}
+
+type CheckStatus = NonNullable<ImageRolloutStatus['verify']>[number];
 
 type VerifyCheck = NonNullable<ImageRolloutSpec['settings']['verify']>[number];
 
@@ -563,32 +688,31 @@ function failContested(
   status: ImageRolloutStatus,
   { kind, name, message }: RolloutTargetStatus,
 ): RolloutStep {
-  return fail(
-    observation,
-    status,
-    'Foreign',
-    'ForeignChange',
-    `${kind} ${name}: ${message ?? 'changed by somebody else'}`,
-  );
+  return fail(observation, status, {
+    class: 'Foreign',
+    reason: 'ForeignChange',
+    message: `${kind} ${name}: ${message ?? 'changed by somebody else'}`,
+  });
 }
 
 /** Puts the failure on record, with what follows from it, before anything is set back. */
-function fail(
-  observation: RolloutObservation,
-  status: ImageRolloutStatus,
-  failureClass: FailureClass,
-  reason: string,
-  message: string,
-): RolloutStep {
+function fail(observation: RolloutObservation, status: ImageRolloutStatus, verdict: Verdict): RolloutStep {
   const { spec, nowMs } = observation;
   const { atomic, onFailure } = spec.settings;
-  const isForeign = failureClass === 'Foreign';
-  const failure: Failure = { class: failureClass, reason, message: cut(message), time: toTimestamp(nowMs) };
-  const isWritten = ({ state }: RolloutTargetStatus): boolean =>
-    state === 'Applied' || state === 'Healthy' || state === 'Failed';
-  const isRejected = reason === 'Rejected';
-  const goesBack = (target: RolloutTargetStatus): boolean =>
-    isWritten(target) && (atomic || isRejected || target.state === 'Failed');
+  const isForeign = verdict.class === 'Foreign';
+  const failure: Failure = {
+    class: verdict.class,
+    reason: verdict.reason,
+    message: cut(verdict.message),
+    time: status.failure?.time ?? toTimestamp(nowMs),
+  };
+  const { message } = failure;
+  const goesBack = ({ state }: RolloutTargetStatus): boolean => {
+    if (state === 'Failed') return true;
+    if (state === 'Applied') return atomic || !isForeign;
+    // Where they do not move as one, what has become healthy stays, unless a person rejected it.
+    return state === 'Healthy' && (atomic || verdict.reason === 'Rejected');
+  };
   const targets = (status.targets ?? []).map((target): RolloutTargetStatus => {
     if (target.state === 'Pending')
       return { ...target, state: 'Skipped', message: 'not written, because the rollout failed before' };
@@ -631,20 +755,32 @@ function stepRollingBack(observation: RolloutObservation, status: ImageRolloutSt
   const { spec, targets, nowMs } = observation;
   const isLate = isPast(status.deadlineTime, nowMs);
   let owed: number | undefined;
+  let refused: number | undefined;
   const next = spec.targets.map((target, index): RolloutTargetStatus => {
     const before = targetStatus(status, target, index);
     const observed = targets[index] ?? {};
     if (before.state === 'Undoing') {
       const judged = judgeUndoing(observation, target, before, observed, isLate);
-      if (judged.state === 'Undoing') owed ??= index;
+      if (judged.state === 'Undoing') {
+        if (observed.writeProblem === undefined) owed ??= index;
+        else refused ??= index;
+      }
       return judged;
     }
     return before.state === 'Undone' ? judgeUndone(target, before, observed, isLate) : before;
   });
-  const progressed: ImageRolloutStatus = { ...status, targets: next };
-  if (owed !== undefined) {
+  // What was set back has the whole deadline to become healthy, however long nobody was there to do it.
+  const isNewlyUndone = next.some(({ state }, index) => state === 'Undone' && status.targets?.[index]?.state !== state);
+  const progressed: ImageRolloutStatus = {
+    ...status,
+    targets: next,
+    ...(isNewlyUndone && { deadlineTime: deadlineAfter(observation) }),
+  };
+  // One whose write is refused lets the others go first.
+  const due = owed ?? refused;
+  if (due !== undefined) {
     const described = describe(observation, progressed);
-    return isDeepStrictEqual(described, status) ? { kind: 'undo', index: owed } : { kind: 'record', status: described };
+    return isDeepStrictEqual(described, status) ? { kind: 'undo', index: due } : { kind: 'record', status: described };
   }
   if (next.some(({ state }) => state === 'Undone')) {
     const open = next.filter(({ state }) => state === 'Undone');
@@ -653,7 +789,7 @@ function stepRollingBack(observation: RolloutObservation, status: ImageRolloutSt
       ...progressed,
       message: `set back; waiting for ${countOf(open.length, 'workload')} to become healthy. ${waitingFor.join('; ')}`,
     });
-    const deadlineMs = parseTimestampMs(status.deadlineTime);
+    const deadlineMs = parseTimestampMs(progressed.deadlineTime);
     return isDeepStrictEqual(described, status)
       ? { kind: 'wait', ...(deadlineMs !== undefined && { wakeAtMs: deadlineMs }) }
       : { kind: 'record', status: described };
@@ -669,18 +805,11 @@ function judgeUndoing(
   { live, writeProblem }: ObservedTarget,
   isLate: boolean,
 ): RolloutTargetStatus {
-  switch (
-    compare(
-      target,
-      live,
-      ({ to }) => to,
-      (container) => undoImage(before, container),
-    )
-  ) {
+  switch (compareUndo(target, before, live)) {
     case 'gone':
       return gone(before);
     case 'after':
-      return { ...withoutMessage(before), state: 'Undone', undoTime: toTimestamp(observation.nowMs) };
+      return undone(before, observation.nowMs);
     case 'foreign':
       return { ...before, state: 'Contested', message: describeForeign(target, live) };
     case 'before': {
@@ -697,14 +826,13 @@ function judgeUndone(
   observed: ObservedTarget,
   isLate: boolean,
 ): RolloutTargetStatus {
-  const images = compare(
-    target,
-    observed.live,
-    ({ to }) => to,
-    (container) => undoImage(before, container),
-  );
+  const images = compareUndo(target, before, observed.live);
   if (images === 'gone') return gone(before);
-  if (images !== 'after') return { ...before, state: 'Contested', message: describeForeign(target, observed.live) };
+  if (images !== 'after') {
+    const message =
+      images === 'before' ? 'somebody set the failed image again' : describeForeign(target, observed.live);
+    return { ...before, state: 'Contested', message };
+  }
   const health = healthOf(observed);
   if (health.kind === 'progressing' || health.kind === 'failing') {
     return isLate

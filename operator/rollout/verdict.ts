@@ -20,7 +20,8 @@ export interface JudgedRollout {
 /** States in which a failure counts against what was rolled out. */
 const FAILED_STATES: readonly RolloutState[] = ['RollingBack', ...FINISHED_STATES];
 
-const WRITTEN_STATES: readonly TargetState[] = ['Applied', 'Healthy', 'Failed'];
+/** The image is there and, unless `undoTime` says so, was not set back. */
+const WRITTEN_STATES: readonly TargetState[] = ['Applied', 'Healthy', 'Failed', 'Undoing', 'UndoFailed'];
 
 export function isFinished(status: Pick<ImageRolloutStatus, 'state'> | undefined): boolean {
   return status !== undefined && FINISHED_STATES.includes(status.state);

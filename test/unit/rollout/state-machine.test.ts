@@ -421,8 +421,11 @@ describe('nextStep, applying', () => {
 
   it('leaves the workloads as they are when the policy is deleted, and takes its marks off', () => {
     const { policy: _, ...rest } = applying({ targets: [after(progressing)] });
+    // What the mark proves is on record before it is taken off.
+    const recorded = statusOf(nextStep(rest), 'record');
+    expect(recorded).toMatchObject({ state: 'Applying', targets: [{ state: 'Applied', appliedTime: START }] });
 
-    const step = nextStep(rest);
+    const step = nextStep({ ...rest, status: recorded });
 
     expect(step).toMatchObject({ kind: 'finish', release: [0], status: { state: 'Aborted' } });
   });

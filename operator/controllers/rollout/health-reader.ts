@@ -12,7 +12,7 @@ export interface HealthQuestion {
   readonly workload: Workload;
   /** The image that each changed container must run now. */
   readonly images: WantedImages;
-  /** While it is set back: the images that failed. Absent otherwise. */
+  /** While it is set back, by whoever may act on it: the images that failed. Absent otherwise. */
   readonly failed?: WantedImages;
   readonly sinceMs: number;
   readonly soakSinceMs?: number;
@@ -106,16 +106,29 @@ export class HealthReader {
     );
     const [first] = stuck;
     if (first === undefined) return undefined;
+    const { name } = first.metadata;
     const { namespace } = workload.metadata;
+    const command = `kubectl delete pod ${name} -n ${namespace}`;
     if (!this.#deps.deleteStuckPods) {
       return {
         kind: 'progressing',
-        message: `pod ${first.metadata.name} hangs on the failed image and has to be deleted: kubectl delete pod ${first.metadata.name} -n ${namespace} (or let Slipway do it: rollout.deleteStuckPods)`,
+        message: `pod ${name} hangs on the failed image and has to be deleted: ${command} (or let Slipway do it: rollout.deleteStuckPods)`,
       };
     }
-    for (const { metadata } of stuck)
-      await this.#deps.client.delete(pods, { namespace, name: metadata.name }, { signal, uid: metadata.uid });
-    return { kind: 'progressing', message: `pod ${first.metadata.name} hung on the failed image and was deleted` };
+    try {
+      for (const { metadata } of stuck)
+        await this.#deps.client.delete(pods, { namespace, name: metadata.name }, { signal, uid: metadata.uid });
+    } catch (error) {
+      // Refused for good, it must not keep the rollout from its end. A conflict: another pod has the name by now.
+      if (!(error instanceof KubeError) || error.status < 400 || error.status >= 500 || error.status === 429)
+        throw error;
+      if (error.isConflict) return undefined;
+      return {
+        kind: 'progressing',
+        message: `pod ${name} hangs on the failed image and could not be deleted: ${error.message}. Try ${command}`,
+      };
+    }
+    return { kind: 'progressing', message: `pod ${name} hung on the failed image and was deleted` };
   }
 }
 

@@ -23,7 +23,7 @@ import {
   type ObservedTarget,
   type RolloutObservation,
 } from '../../rollout/state-machine.ts';
-import { isFinished, rolloutNumber } from '../../rollout/verdict.ts';
+import { isFinished } from '../../rollout/verdict.ts';
 import { imagePatch, releasePatch, type ImageChange } from '../../rollout/workloads/patch.ts';
 import { toWorkload, type Workload } from '../../rollout/workloads/workload.ts';
 import type { Logger } from '../../telemetry/logger.ts';
@@ -32,7 +32,7 @@ import { parseTimestampMs } from '../../time/duration.ts';
 import { imageRollouts } from '../resources.ts';
 import { requireKind, type WorkloadKinds } from '../workload-kinds.ts';
 import type { HealthReader } from './health-reader.ts';
-import { findBlocker, Turns } from './turns.ts';
+import { findBlocker, findSuperseded, isNewer, Turns } from './turns.ts';
 
 /** Index of the rollout cache: uid of a workload → rollouts that name it. */
 export const ROLLOUTS_BY_TARGET = 'target';
@@ -92,6 +92,7 @@ export class RolloutReconciler {
     const rollout = this.#deps.rollouts.get(key);
     if (rollout === undefined || rollout.metadata.deletionTimestamp !== undefined || isFinished(rollout.status))
       return {};
+    for (const waiting of findSuperseded(rollout, this.#rivals(rollout))) this.#deps.wake(keyOf(waiting));
     using _turn = this.#turns.hold(rollout);
     return await this.#advance(rollout, context);
   }
@@ -113,7 +114,7 @@ export class RolloutReconciler {
           const before = rollout.status?.state;
           rollout = await this.#record(rollout, step.status, context);
           if (checks !== undefined) checks = [];
-          if (rollout.status?.awaitsRun === true) this.#callUp();
+          if (rollout.status?.awaitsRun === true || rollout.status?.suspendedTime !== undefined) this.#callUp();
           // Each stage looks at its workloads in its own way.
           if (rollout.status?.state !== before) targets = await this.#readTargets(rollout, context);
           break;
@@ -147,11 +148,10 @@ export class RolloutReconciler {
     targets: readonly ObservedTarget[],
     checks: RolloutObservation['checks'],
   ): RolloutObservation {
-    const { rollouts, policies, claimant, clock } = this.#deps;
+    const { claimant, clock } = this.#deps;
     const { metadata, spec, status } = rollout;
-    const policy = policies.get({ namespace: metadata.namespace ?? '', name: spec.policy.name });
-    const isAlive = policy?.metadata.uid === spec.policy.uid && policy.metadata.deletionTimestamp === undefined;
-    const rivals = spec.targets.flatMap(({ uid }) => rollouts.byIndex(ROLLOUTS_BY_TARGET, uid));
+    const policy = this.#policyOf(rollout);
+    const rivals = this.#rivals(rollout);
     const blocker = findBlocker(rollout, rivals);
     const blockedBy = blocker === undefined ? this.#turns.wait(rollout) : `rollout ${blocker} moves the same workload`;
     const newer = rivals.find((other) => isNewer(other, rollout) && !isFinished(other.status));
@@ -162,7 +162,7 @@ export class RolloutReconciler {
       generation: metadata.generation ?? 1,
       spec,
       ...(status !== undefined && { status }),
-      ...(isAlive && {
+      ...(policy !== undefined && {
         policy: {
           generation: policy.metadata.generation ?? 0,
           suspend: policy.spec.suspend,
@@ -176,6 +176,25 @@ export class RolloutReconciler {
       targets,
       ...(checks !== undefined && { checks }),
     };
+  }
+
+  /** Undefined when it is gone or was created anew. */
+  #policyOf({ metadata, spec }: ImageRollout): ImagePolicy | undefined {
+    const policy = this.#deps.policies.get({ namespace: metadata.namespace ?? '', name: spec.policy.name });
+    const isAlive = policy?.metadata.uid === spec.policy.uid && policy.metadata.deletionTimestamp === undefined;
+    return isAlive ? policy : undefined;
+  }
+
+  /** All rollouts of its workloads, itself included. */
+  #rivals({ spec }: ImageRollout): ImageRollout[] {
+    return spec.targets.flatMap(({ uid }) => [...this.#deps.rollouts.byIndex(ROLLOUTS_BY_TARGET, uid)]);
+  }
+
+  /** Whether this replica is the one that moves it, and it is not told to stand still. */
+  #isActing(rollout: ImageRollout): boolean {
+    const { holder, epoch } = this.#deps.claimant();
+    const { claim } = rollout.status ?? {};
+    return claim?.holder === holder && claim.epoch === epoch && this.#policyOf(rollout)?.spec.suspend === false;
   }
 
   /** A rejection of one of its images, made since it was created. */
@@ -237,11 +256,12 @@ export class RolloutReconciler {
 
   /** Undefined while nothing is expected of the target. */
   async #readHealth(
-    { status, spec }: ImageRollout,
+    rollout: ImageRollout,
     index: number,
     live: Workload,
     signal: AbortSignal,
   ): Promise<TargetHealth | undefined> {
+    const { status, spec } = rollout;
     const target = status?.targets?.[index];
     if (status === undefined || target === undefined || status.suspendedTime !== undefined) return undefined;
     const isForward = status.state === 'Verifying' || status.state === 'Soaking';
@@ -253,7 +273,7 @@ export class RolloutReconciler {
       {
         workload: live,
         images: new Map(changes.map(({ name, to }) => [name, to])),
-        ...(isBack && { failed: new Map(changes.map(({ name, from }) => [name, from])) }),
+        ...(isBack && this.#isActing(rollout) && { failed: new Map(changes.map(({ name, from }) => [name, from])) }),
         sinceMs: parseTimestampMs(isBack ? target.undoTime : (target.appliedTime ?? status.startTime)) ?? 0,
         ...(soakSinceMs !== undefined && { soakSinceMs }),
       },
@@ -449,10 +469,6 @@ function changesOf(
     from: container.to,
     to: undoImage(status ?? {}, container) ?? container.to,
   }));
-}
-
-function isNewer(other: ImageRollout, rollout: ImageRollout): boolean {
-  return other.spec.policy.uid === rollout.spec.policy.uid && rolloutNumber(other) > rolloutNumber(rollout);
 }
 
 function targetKey(rollout: ImageRollout, index: number): ObjectKey {

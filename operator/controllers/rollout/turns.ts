@@ -4,7 +4,7 @@
 
 import type { ImageRollout } from '../../api/kinds.ts';
 import type { Cache } from '../../kube/informer.ts';
-import { isFinished } from '../../rollout/verdict.ts';
+import { isFinished, rolloutNumber } from '../../rollout/verdict.ts';
 
 /** The rollout that must finish before this one may claim; undefined when none must. */
 export function findBlocker(rollout: ImageRollout, others: Iterable<ImageRollout>): string | undefined {
@@ -14,6 +14,18 @@ export function findBlocker(rollout: ImageRollout, others: Iterable<ImageRollout
     if (rank(other) < rank(rollout) && (first === undefined || rank(other) < rank(first))) first = other;
   }
   return first?.metadata.name;
+}
+
+/** Those of `others` that only await the next run of a CronJob and make way for this one, once they are told. */
+export function findSuperseded(rollout: ImageRollout, others: Iterable<ImageRollout>): ImageRollout[] {
+  return [...others].filter(
+    (other) => other.status?.awaitsRun === true && !isFinished(other.status) && isNewer(rollout, other),
+  );
+}
+
+/** Whether the same policy asked for `a` after `b`. */
+export function isNewer(a: ImageRollout, b: ImageRollout): boolean {
+  return a.spec.policy.uid === b.spec.policy.uid && rolloutNumber(a) > rolloutNumber(b);
 }
 
 function rank({ metadata, status }: ImageRollout): string {

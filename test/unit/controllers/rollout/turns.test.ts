@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { ImageRollout } from '../../../../operator/api/kinds.ts';
-import { findBlocker, Turns } from '../../../../operator/controllers/rollout/turns.ts';
+import { findBlocker, findSuperseded, Turns } from '../../../../operator/controllers/rollout/turns.ts';
 import { imageRollout, rolloutStatus } from '../../../support/builders/rollouts.ts';
 
 const pending = (number: number, more: object = {}): ImageRollout =>
@@ -27,6 +27,25 @@ describe('findBlocker', () => {
     { when: 'the older one has finished', others: [finished(1)], want: undefined },
   ])('is $want when $when', ({ others, want }) => {
     expect(findBlocker(pending(2), [pending(2), ...others])).toBe(want);
+  });
+});
+
+describe('findSuperseded', () => {
+  const awaiting = (number: number): ImageRollout => claimed(number, { awaitsRun: true });
+  const foreign = imageRollout({
+    number: 1,
+    spec: { policy: { name: 'web', uid: 'uid-of-another-policy', generation: 1 } },
+    status: awaiting(1).status!,
+  });
+
+  it.each([
+    { when: 'an older one of the policy awaits a run', others: [awaiting(1)], want: ['web-1'] },
+    { when: 'the older one is at work', others: [claimed(1)], want: [] },
+    { when: 'the one that awaits a run is the younger', others: [awaiting(3)], want: [] },
+    { when: 'the older one is that of another policy', others: [foreign], want: [] },
+    { when: 'it is alone', others: [], want: [] },
+  ])('is $want when $when', ({ others, want }) => {
+    expect(findSuperseded(pending(2), [pending(2), ...others]).map(({ metadata }) => metadata.name)).toEqual(want);
   });
 });
 

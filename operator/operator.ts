@@ -35,6 +35,7 @@ import { WorkQueue } from './kube/work-queue.ts';
 import { RegistryClient } from './registry/client.ts';
 import { TagSource } from './registry/tag-source.ts';
 import { createChecks } from './rollout/checks/index.ts';
+import { isLive } from './rollout/quarantine.ts';
 import { customKind } from './rollout/workloads/custom-kind.ts';
 import { workloadTypes } from './rollout/workloads/index.ts';
 import { toWorkload, type Workload } from './rollout/workloads/workload.ts';
@@ -317,9 +318,10 @@ async function mayListNodes({ client }: KubeConnection): Promise<boolean> {
 
 function* readinessOf(
   policies: Iterable<CachedPolicy>,
-): Generator<{ ready: 'True' | 'False' | 'Unknown'; reason: string }> {
+): Generator<{ ready: 'True' | 'False' | 'Unknown'; reason: string; quarantined: readonly string[] }> {
   for (const { status } of policies) {
     const ready = findCondition(status?.conditions, 'Ready');
-    yield { ready: ready?.status ?? 'Unknown', reason: ready?.reason ?? 'New' };
+    const quarantined = (status?.quarantine ?? []).filter(isLive).map(({ cause }) => cause);
+    yield { ready: ready?.status ?? 'Unknown', reason: ready?.reason ?? 'New', quarantined };
   }
 }

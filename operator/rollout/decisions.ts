@@ -27,7 +27,12 @@ export interface Decisions {
   readonly resumes: readonly MadeDecision[];
   /** Approvals of the digest that count now: one per person, the one that lasts longest. Ascending by name of the person. */
   approvals(digest: string, validForMs: number, nowMs: number): readonly Approval[];
+  /** Names of decisions that are long over and in whose absence nothing changes. Sorted. */
+  obsolete(nowMs: number): readonly string[];
 }
+
+/** Approvals last a year at most; everything else acts at once. */
+const KEEP_MS = 400 * 86_400_000;
 
 /** `decisions` may be in any order and must all be about the same policy. */
 export function readDecisions(decisions: readonly ImageDecision[]): Decisions {
@@ -61,6 +66,22 @@ export function readDecisions(decisions: readonly ImageDecision[]): Decisions {
     }
   }
   return {
+    obsolete(nowMs) {
+      const isOld = ({ metadata }: ImageDecision): boolean => creationMs(metadata.creationTimestamp) + KEEP_MS < nowMs;
+      const isOver = ({ spec }: ImageDecision): boolean => {
+        const isVoided = spec.digest !== undefined && !rejections.has(spec.digest);
+        if (spec.decision === 'Reject') return isVoided;
+        // A release goes after the rejections that it voids.
+        if (spec.decision === 'Release')
+          return !ordered.some((other) => other.spec.decision === 'Reject' && other.spec.digest === spec.digest);
+        const untilMs = parseTimestampMs(spec.expirationTime);
+        return spec.decision === 'Resume' || untilMs === undefined || untilMs < nowMs;
+      };
+      return ordered
+        .filter((it) => isOld(it) && isOver(it))
+        .map(({ metadata }) => metadata.name)
+        .sort();
+    },
     rejections,
     releases,
     resumes,

@@ -3,6 +3,7 @@
 // generated from the declarations.
 
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { QUARANTINE_CAUSES } from '../api/image-policy.ts';
 import { FINISHED_STATES, type RolloutState } from '../api/image-rollout.ts';
 import { RECONCILE_OUTCOMES, RELIST_REASONS, WATCH_END_REASONS, type KubeObserver } from '../kube/observer.ts';
 import type { RegistryObserver } from '../registry/observer.ts';
@@ -45,6 +46,11 @@ export const METRICS = {
     'node_version',
   ]),
   leader: gauge('slipway_leader', '1 while this replica holds the Lease and works, else 0.'),
+  quarantined: gauge(
+    'slipway_quarantined_images',
+    'Images in quarantine, by the cause: Image, Environment or Rejected.',
+    ['cause'],
+  ),
   policies: gauge('slipway_policies', 'ImagePolicies by status and reason of their Ready condition.', [
     'ready',
     'reason',
@@ -127,6 +133,8 @@ export const METRICS = {
 export interface PolicyReadiness {
   readonly ready: 'True' | 'False' | 'Unknown';
   readonly reason: string;
+  /** The cause of each image that it holds in quarantine. Absent: none. */
+  readonly quarantined?: readonly string[];
 }
 
 export interface MetricsOptions {
@@ -191,6 +199,16 @@ export class Metrics {
 
   #countPolicies(): void {
     const reasons = new LabelValues(MAX_REASONS);
+    const quarantined = new Gauge({
+      ...METRICS.quarantined,
+      labelNames: METRICS.quarantined.labels,
+      registers: [this.#registry],
+      collect: () => {
+        for (const cause of QUARANTINE_CAUSES) quarantined.set({ cause }, 0);
+        for (const { quarantined: causes = [] } of this.#policies())
+          for (const cause of causes) quarantined.inc({ cause });
+      },
+    });
     const policies = new Gauge({
       ...METRICS.policies,
       labelNames: METRICS.policies.labels,

@@ -4,6 +4,7 @@ import { findCondition } from '../../api/conditions.ts';
 import type { ImageRollout } from '../../api/kinds.ts';
 import { gates } from '../../gates/index.ts';
 import { parseImage, parseRepository, isSameRepository, type Repository } from '../../image/reference.ts';
+import { isLive } from '../../rollout/quarantine.ts';
 import { isFinished } from '../../rollout/verdict.ts';
 import type { Progress, Workload, WorkloadContainer } from '../../rollout/workloads/workload.ts';
 import type { ExplainedTag } from '../selection.ts';
@@ -36,6 +37,17 @@ export interface Explanation {
   } | null;
   readonly selected: { readonly tag: string; readonly digest: string } | null;
   readonly targets: readonly ExplainedTarget[];
+  /** Images that never roll out again by themselves, the newest first. */
+  readonly quarantine: readonly {
+    readonly tag: string | null;
+    readonly cause: string;
+    readonly message: string | null;
+    readonly rollout: string | null;
+    readonly sinceTime: string;
+  }[];
+  readonly pin: { readonly tag: string | null; readonly digest: string | null; readonly reason: string | null } | null;
+  /** An older candidate that stands in for one that is held back. */
+  readonly standIn: { readonly tag: string | null; readonly digest: string | null } | null;
   readonly candidate: {
     readonly tag: string | null;
     readonly digest: string | null;
@@ -138,6 +150,22 @@ export function explainSituation(situation: Situation): Explanation {
             rollout: status?.current?.rollout ?? null,
           },
     selected: status?.selected ?? null,
+    quarantine: (status?.quarantine ?? []).filter(isLive).map((entry) => ({
+      tag: entry.tag ?? null,
+      cause: entry.cause,
+      message: entry.message ?? null,
+      rollout: entry.rollout ?? null,
+      sinceTime: entry.sinceTime,
+    })),
+    pin:
+      spec.pin === undefined
+        ? null
+        : {
+            tag: spec.pin.tag ?? null,
+            digest: status?.pin?.digest ?? spec.pin.digest ?? null,
+            reason: spec.pin.reason ?? null,
+          },
+    standIn: status?.next === undefined ? null : { tag: status.next.tag ?? null, digest: status.next.digest ?? null },
     targets: explainTargets(situation),
     candidate: explainCandidate(situation),
     tags: explainTags(situation),

@@ -14,6 +14,7 @@ export function formatExplanation(explanation: Explanation): string[] {
     formatHead(explanation),
     formatTargets(explanation),
     formatGates(explanation),
+    formatQuarantine(explanation),
     formatTags(explanation),
     formatOpenRollout(explanation),
     formatLastRollouts(explanation),
@@ -57,6 +58,17 @@ function formatHead(explanation: Explanation): string[] {
     ...(selected === null || selected.digest === current?.digest
       ? []
       : [['SELECTED', nameImage(selected.tag, selected.digest)]]),
+    ...(explanation.pin === null
+      ? []
+      : [
+          [
+            'PIN',
+            `${nameImage(explanation.pin.tag, explanation.pin.digest)}${explanation.pin.reason === null ? '' : `: ${explanation.pin.reason}`}`,
+          ],
+        ]),
+    ...(explanation.standIn === null
+      ? []
+      : [['STANDS IN', nameImage(explanation.standIn.tag, explanation.standIn.digest)]]),
     [
       'CANDIDATE',
       candidate !== null
@@ -95,6 +107,21 @@ function formatGates(explanation: Explanation): string[] {
       ]),
     ]),
   ];
+}
+
+function formatQuarantine(explanation: Explanation): string[] {
+  const { quarantine } = explanation;
+  if (quarantine.length === 0) return [];
+  return formatColumns([
+    ['QUARANTINE', 'CAUSE', 'SINCE', 'BY', 'WHY'],
+    ...quarantine.map(({ tag, cause, sinceTime, rollout, message }) => [
+      tag ?? '-',
+      cause,
+      since(explanation, sinceTime),
+      rollout ?? '-',
+      message ?? '',
+    ]),
+  ]);
 }
 
 function formatTags({ tags }: Explanation): string[] {

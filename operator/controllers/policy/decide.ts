@@ -21,6 +21,8 @@ export interface PolicyDecision {
   readonly create?: NewRollout;
   /** Names of finished rollouts beyond the history limit. */
   readonly prune: readonly string[];
+  /** Names of ImageDecisions that are long over. */
+  readonly forget: readonly string[];
   /** Absent: nothing changes by the passage of time. */
   readonly lookAgainMs?: number;
 }
@@ -49,6 +51,7 @@ export function decide(seen: PolicyObservation): PolicyDecision {
     status,
     ...(outcome.create !== undefined && { create: outcome.create }),
     prune,
+    forget: observation.decisions.obsolete(observation.nowMs),
     ...(lookAgainMs !== undefined && { lookAgainMs }),
   };
 }

@@ -12,8 +12,9 @@ import type { EventRecorder } from '../../kube/events.ts';
 import type { Cache } from '../../kube/informer.ts';
 import { KubeError } from '../../kube/kube-error.ts';
 import type { ObjectKey } from '../../kube/resource.ts';
+import { isLive } from '../../rollout/quarantine.ts';
 import type { Logger } from '../../telemetry/logger.ts';
-import { imagePolicies, imageRollouts } from '../resources.ts';
+import { imageDecisions, imagePolicies, imageRollouts } from '../resources.ts';
 import { decide, type PolicyDecision } from './decide.ts';
 import type { PolicyObserver } from './observe.ts';
 import type { CachedPolicy } from './projection.ts';
@@ -51,6 +52,9 @@ export class PolicyReconciler {
     await this.#writeStatus(policy, decision.status, context);
     for (const name of decision.prune) {
       await this.#deps.client.delete(imageRollouts, { namespace: key.namespace, name }, { signal: context.signal });
+    }
+    for (const name of decision.forget) {
+      await this.#deps.client.delete(imageDecisions, { namespace: key.namespace, name }, { signal: context.signal });
     }
     const waits = [observed.lookAgainMs, decision.lookAgainMs].filter((wait) => wait !== undefined);
     return waits.length === 0 ? {} : { requeueAfterMs: Math.max(0, Math.min(...waits)) };
@@ -117,24 +121,46 @@ export class PolicyReconciler {
     const { specProblem: _, ...object } = policy;
     const written = await this.#deps.client.replaceStatus(imagePolicies, { ...object, status }, { signal });
     this.#deps.policies.applyWrite(written);
+    this.#announceChanges(policy, status);
     const before = findCondition(policy.status?.conditions, 'Ready');
     const after = findCondition(status.conditions, 'Ready');
     if (after === undefined || (before?.status === after.status && before.reason === after.reason)) return;
     log.info('Policy changed', { ready: after.status, reason: after.reason, because: after.message });
-    this.#deps.events.record(
-      {
-        apiVersion: API_GROUP_VERSION,
-        kind: 'ImagePolicy',
-        namespace: policy.metadata.namespace ?? '',
-        name: policy.metadata.name,
-        uid: policy.metadata.uid,
-      },
-      {
-        type: after.status === 'True' || ORDINARY_REASONS.has(after.reason) ? 'Normal' : 'Warning',
-        reason: after.reason,
-        message: after.message,
-        action: 'Reconcile',
-      },
-    );
+    this.#deps.events.record(referenceTo(policy), {
+      type: after.status === 'True' || ORDINARY_REASONS.has(after.reason) ? 'Normal' : 'Warning',
+      reason: after.reason,
+      message: after.message,
+      action: 'Reconcile',
+    });
   }
+
+  /** What people have to be told beside the state: what went into quarantine or out of it, and what needs them. */
+  #announceChanges(policy: CachedPolicy, status: ImagePolicyStatus): void {
+    const say = (type: 'Normal' | 'Warning', reason: string, message: string): void =>
+      this.#deps.events.record(referenceTo(policy), { type, reason, message, action: 'Reconcile' });
+    const known = new Map((policy.status?.quarantine ?? []).map((entry) => [JSON.stringify(entry.images), entry]));
+    for (const entry of status.quarantine ?? []) {
+      const before = known.get(JSON.stringify(entry.images));
+      const name = entry.tag ?? entry.images[0]?.digests[0] ?? '';
+      if (isLive(entry) && (before === undefined || !isLive(before)))
+        say('Warning', 'Quarantined', `${name} never rolls out again by itself: ${entry.message ?? entry.cause}`);
+      if (!isLive(entry) && before !== undefined && isLive(before))
+        say('Normal', 'Released', `${name} may be tried once more`);
+    }
+    for (const type of ['Frozen', 'RollbackUnavailable'] as const) {
+      const condition = findCondition(status.conditions, type);
+      if (condition !== undefined && findCondition(policy.status?.conditions, type) === undefined)
+        say('Warning', type, condition.message);
+    }
+  }
+}
+
+function referenceTo({ metadata }: CachedPolicy) {
+  return {
+    apiVersion: API_GROUP_VERSION,
+    kind: 'ImagePolicy',
+    namespace: metadata.namespace ?? '',
+    name: metadata.name,
+    uid: metadata.uid,
+  };
 }

@@ -95,6 +95,20 @@ describe('readDecisions', () => {
   });
 });
 
+describe('readDecisions, long after', () => {
+  const LATER_MS = START_MS + 500 * 24 * HOUR_MS;
+
+  it.each<{ when: string; given: readonly ImageDecision[]; want: readonly string[] }>([
+    { when: 'a rejection is in force', given: [made(0, 'Reject')], want: [] },
+    { when: 'a rejection was released', given: [made(0, 'Reject'), made(1, 'Release')], want: ['d-0'] },
+    { when: 'only the release is left', given: [made(1, 'Release')], want: ['d-1'] },
+    { when: 'others are over', given: [made(0, 'Approve'), made(1, 'Resume')], want: ['d-0', 'd-1'] },
+  ])('forgets $want when $when', ({ given, want }) => {
+    expect(readDecisions(given).obsolete(LATER_MS)).toEqual(want);
+    expect(readDecisions(given).obsolete(START_MS + 24 * HOUR_MS)).toEqual([]);
+  });
+});
+
 describe('describeRejection', () => {
   it('says who, and why where that was said', () => {
     const [first] = readDecisions([made(0, 'Reject')]).rejections.values();

@@ -86,6 +86,19 @@ describe('Metrics', () => {
     expect(await valueOf(subject, 'slipway_policies{ready="False",reason="Unauthorized"}')).toBeUndefined();
   });
 
+  it('counts what is in quarantine, by cause', async () => {
+    const subject = metrics();
+    expect(await valueOf(subject, 'slipway_quarantined_images{cause="Image"}')).toBe(0);
+
+    subject.countPolicies(() => [
+      { ready: 'False', reason: 'CandidateRejected', quarantined: ['Image', 'Image'] },
+      { ready: 'True', reason: 'UpToDate', quarantined: ['Rejected'] },
+    ]);
+
+    expect(await valueOf(subject, 'slipway_quarantined_images{cause="Image"}')).toBe(2);
+    expect(await valueOf(subject, 'slipway_quarantined_images{cause="Rejected"}')).toBe(1);
+  });
+
   it('counts finished rollouts', async () => {
     const subject = metrics();
 

@@ -77,9 +77,9 @@ export async function runFaults({ atOnce, sample, withStorms, report }: FaultOpt
     await inLanes(trials, atOnce, async ({ scenario, disturbance }) => {
       const what = `${scenario.name}, ${describe(disturbance)}`;
       try {
-        const { ending, struckAt } = await play(stage, scenario, disturbance);
-        if (struckAt !== undefined || (disturbance.kind !== 'kill' && disturbance.kind !== 'freeze')) struck += 1;
         const wanted = undisturbed.get(scenario.name);
+        const { ending, struckAt } = await play(stage, scenario, disturbance, wanted);
+        if (struckAt !== undefined || (disturbance.kind !== 'kill' && disturbance.kind !== 'freeze')) struck += 1;
         if (!isDeepStrictEqual(ending, wanted))
           complain(
             `${what} at ${struckAt ?? 'nothing'}: ends ${JSON.stringify(ending)} instead of ${JSON.stringify(wanted)}`,

@@ -4,8 +4,10 @@
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import YAML from 'yaml';
 import { findCondition } from '../../operator/api/conditions.ts';
+import { isFinished } from '../../operator/rollout/verdict.ts';
 import { ApiProxy, type Fault, type Interception, type ProxiedRequest } from '../support/api-proxy.ts';
 import type { ControlPlane } from '../support/control-plane.ts';
 import { reaching, Shop } from '../support/operator-world.ts';
@@ -16,6 +18,7 @@ import type { Hand, PersonalStep, Quality, Scenario, View } from './scenarios.ts
 
 const ROOT = join(import.meta.dirname, '../..');
 const SETTLES_WITHIN_MS = 90_000;
+const TELLS_WITHIN_MS = 20_000;
 
 /** What every trial shares. */
 export interface Stage {
@@ -53,13 +56,15 @@ export interface TrialResult {
 
 let serial = 0;
 
+/** Plays the scenario; returns when its end is `wanted`, or as it is when it does not become that. */
 export async function play(
   stage: Stage,
   scenario: Scenario,
   disturbance: Disturbance,
-  namespace = `${scenario.name}-${(serial += 1)}`,
+  wanted?: Ending,
 ): Promise<TrialResult> {
   const { controlPlane, registry, digests } = stage;
+  const namespace = `${scenario.name}-${(serial += 1)}`;
   const shop = await Shop.open(controlPlane, namespace);
   const image = `${registry.host}/shop/web`;
   for (const name of scenario.workloads)
@@ -87,7 +92,7 @@ export async function play(
     await theatre.ended();
     await struck.settle();
     await theatre.ended();
-    return { ending: await theatre.ending(), writes: proxy.writes.length, struckAt };
+    return { ending: await theatre.ending(wanted), writes: proxy.writes.length, struckAt };
   } catch (error) {
     const logs = [first, ...others].map((process) => process.logTail(6)).join('\n');
     throw new Error(
@@ -349,7 +354,8 @@ class Theatre {
           const { ready, rollouts, policy } = await this.#look();
           last = `${ready ?? 'nothing'}, ${rollouts.map(({ metadata, status }) => `${metadata.name} ${status?.state ?? 'Pending'}`).join(', ')}`;
           const isSeen = policy.status?.observedGeneration === policy.metadata.generation;
-          return this.#steps.length === 0 && isSeen && ready === wanted && rollouts.length === count;
+          const isOver = rollouts.length === count && rollouts.every(({ status }) => isFinished(status));
+          return this.#steps.length === 0 && isSeen && ready === wanted && isOver;
         },
         { timeoutMs: SETTLES_WITHIN_MS, intervalMs: 100 },
       );
@@ -358,7 +364,20 @@ class Theatre {
     }
   }
 
-  async ending(): Promise<Ending> {
+  /** The end when it is `wanted`, or for want of that as soon as it stays: a policy tells of its last rollout a moment later. */
+  async ending(wanted?: Ending): Promise<Ending> {
+    let ending: Ending | undefined;
+    const isThere = async (): Promise<boolean> => {
+      const before = wanted ?? ending;
+      ending = await this.#readEnding();
+      return isDeepStrictEqual(ending, before);
+    };
+    const within = { timeoutMs: TELLS_WITHIN_MS, intervalMs: 1_000 };
+    await waitFor('it is as wanted', isThere, within).catch(() => undefined);
+    return ending ?? this.#readEnding();
+  }
+
+  async #readEnding(): Promise<Ending> {
     const { policy, rollouts, ready } = await this.#look();
     const images: Record<string, string> = {};
     const marks: string[] = [];

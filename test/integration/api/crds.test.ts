@@ -371,17 +371,21 @@ describe('a new ImagePolicy', () => {
     {
       when: 'the kind of a target is none',
       patch: target({ kind: 'deployments' }),
-      want: 'spec.targets[0].kind: Invalid value: must be a kind, for example Deployment',
+      want: 'spec.targets[0].kind: Invalid value: "deployments": must be a kind, for example Deployment',
     },
     {
       when: 'a window has four cron fields',
       patch: windows({ cron: '0 22 * *' }),
-      want: "spec.gates.windows.allow[0].cron: Invalid value: must be five cron fields (minute hour day month weekday), for example '0 22 * * 1-5'",
+      want: `spec.gates.windows.allow[0].cron: Invalid value: "0 22 * *": must be five cron fields (minute hour day month weekday), for example '0 22 * * 1-5'`,
     },
-    ...['Mars/Base', 'Local', '+02:00'].map((timeZone) => ({
+    ...[
+      { timeZone: 'Mars/Base', found: '"string": unknown time zone Mars/Base evaluating rule' },
+      { timeZone: 'Local', found: '"Local"' },
+      { timeZone: '+02:00', found: '"+02:00"' },
+    ].map(({ timeZone, found }) => ({
       when: `the time zone of a window is ${timeZone}`,
       patch: windows({ timeZone }),
-      want: 'spec.gates.windows.allow[0].timeZone: Invalid value: must be a time zone of the IANA database, for example Europe/Berlin or UTC',
+      want: `spec.gates.windows.allow[0].timeZone: Invalid value: ${found}: must be a time zone of the IANA database, for example Europe/Berlin or UTC`,
     })),
     {
       when: 'windows are neither allowed nor denied',
@@ -401,7 +405,7 @@ describe('a new ImagePolicy', () => {
     {
       when: 'the digest of a pin is none',
       patch: { spec: { pin: { digest: 'sha256:abc' } } },
-      want: 'spec.pin.digest: Invalid value: must be a digest: sha256: and 64 hexadecimal digits',
+      want: 'spec.pin.digest: Invalid value: "sha256:abc": must be a digest: sha256: and 64 hexadecimal digits',
     },
     {
       when: 'a companion is the image itself',
@@ -421,17 +425,17 @@ describe('a new ImagePolicy', () => {
     {
       when: 'the path of a check does not begin with a slash',
       patch: verify({ http: { service: 'web', path: 'healthz' } }),
-      want: 'spec.rollout.verify[0].http.path: Invalid value: must begin with /',
+      want: 'spec.rollout.verify[0].http.path: Invalid value: "healthz": must begin with /',
     },
     {
       when: 'a threshold is no comparison',
       patch: verify({ prometheus: { query: 'up', threshold: '0.01' } }),
-      want: "spec.rollout.verify[0].prometheus.threshold: Invalid value: must be a comparison and a number, for example '< 0.01'",
+      want: `spec.rollout.verify[0].prometheus.threshold: Invalid value: "0.01": must be a comparison and a number, for example '< 0.01'`,
     },
     {
       when: 'a soak is longer than a day',
       patch: { spec: { rollout: { soak: '25h' } } },
-      want: 'spec.rollout.soak: Invalid value: must be a duration such as 90s, 5m or 1h30m, at most 24h',
+      want: 'spec.rollout.soak: Invalid value: "25h": must be a duration such as 90s, 5m or 1h30m, at most 24h',
     },
     {
       when: 'a target has neither name nor selector',

@@ -248,6 +248,7 @@ const SCENES: Readonly<Record<string, (scene: Scene) => Promise<void>>> = {
         metadata: { name, namespace: shop.namespace, labels: { tier: 'night' } },
         spec: {
           schedule: '0 0 1 1 *',
+          suspend: true,
           jobTemplate: {
             spec: {
               template: {

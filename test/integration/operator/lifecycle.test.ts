@@ -92,7 +92,7 @@ async function looksOf(operator: TestOperator): Promise<number> {
 describe('a restart', () => {
   it('writes nothing, whatever the policies are in the middle of', async () => {
     const shop = await Shop.open(controlPlane, 'restart');
-    const first = await start();
+    await using first = await start();
     const { image, pinned } = push('restart/web', 'v1.0.0', 'v1.1.0');
     const old = { containers: { web: pinned('v1.0.0') } };
     const best = { containers: { web: pinned('v1.1.0') } };
@@ -157,10 +157,28 @@ describe('a restart', () => {
         reason: 'CandidateUnreadable',
         arrange: () => shop.deploy('unreadable', { containers: { web: unreadable.pinned('v1.0.0') } }),
       },
-      failed: {
-        spec: { targets: target('failed'), rollout: { progressDeadline: '1s' } },
-        reason: 'RolloutFailed',
-        arrange: () => shop.deploy('failed', old),
+      frozen: {
+        spec: { targets: target('frozen'), rollout: { progressDeadline: '1s', onFailure: 'Hold' } },
+        reason: 'Frozen',
+        arrange: () => shop.deploy('frozen', old),
+      },
+      unapproved: {
+        spec: { targets: target('unapproved'), gates: { approval: { required: 1 } } },
+        reason: 'Waiting',
+        arrange: () => shop.deploy('unapproved', old),
+      },
+      shut: {
+        spec: {
+          targets: target('shut'),
+          gates: { windows: { allow: [{ cron: '0 4 29 2 *', duration: '1h', timeZone: 'UTC' }] } },
+        },
+        reason: 'Waiting',
+        arrange: () => shop.deploy('shut', old),
+      },
+      pinned: {
+        spec: { targets: target('pinned'), pin: { tag: 'v1.0.0', reason: 'INC-42' } },
+        reason: 'Pinned',
+        arrange: () => shop.deploy('pinned', old),
       },
       open: { spec: { targets: target('open') }, reason: 'RollingOut', arrange: () => shop.deploy('open', old) },
       held: { spec: { targets: target('held') }, reason: 'UpToDate', arrange: () => shop.deploy('held', best) },

@@ -4,11 +4,13 @@
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import YAML from 'yaml';
 import { findCondition } from '../../operator/api/conditions.ts';
 import { isFinished } from '../../operator/rollout/verdict.ts';
 import { ApiProxy, type Fault, type Interception, type ProxiedRequest } from '../support/api-proxy.ts';
+import { BlackHole } from '../support/black-hole.ts';
 import type { ControlPlane } from '../support/control-plane.ts';
 import { reaching, Shop } from '../support/operator-world.ts';
 import { startProcess, type RunningProcess } from '../support/processes.ts';
@@ -24,7 +26,20 @@ const TELLS_WITHIN_MS = 20_000;
 export interface Stage {
   readonly controlPlane: ControlPlane;
   readonly registry: TestRegistry;
+  readonly goods: Goods;
+}
+
+/** A repository with the tags of every scenario. */
+export interface Goods {
+  readonly repository: string;
   readonly digests: Readonly<Record<string, string>>;
+}
+
+export async function pushGoods(registry: TestRegistry, name: string): Promise<Goods> {
+  const repository = `${name}/web`;
+  const digests: Record<string, string> = {};
+  for (const tag of ['v1.0.0', 'v1.1.0']) digests[tag] = await registry.push(repository, tag);
+  return { repository, digests };
 }
 
 export type Disturbance =
@@ -33,10 +48,16 @@ export type Disturbance =
   | { readonly kind: 'kill'; readonly write: number; readonly when: Interception['when'] }
   /** Every n-th write meets this. */
   | { readonly kind: 'storm'; readonly every: number; readonly fault: Fault }
-  /** Watches fall silent: what is open gets nothing more, and new ones hang, for a while. */
+  /** Watches hang from the beginning, for a while. */
   | { readonly kind: 'deaf'; readonly forMs: number }
-  /** The process is stopped at its n-th write and continued after another one has taken over. */
-  | { readonly kind: 'freeze'; readonly write: number };
+  /** When the first rollout is there, every connection goes silent and stays open. */
+  | { readonly kind: 'silence' }
+  /** The n-th write is never answered. */
+  | { readonly kind: 'hang'; readonly write: number }
+  /** At the n-th write the registry forgets its best tag, and has it again later. */
+  | { readonly kind: 'shrink'; readonly write: number; readonly forMs: number }
+  /** The process is stopped at its n-th write, another one takes over, and it is continued when all that time has passed. */
+  | { readonly kind: 'freeze'; readonly write: number; readonly forMs: number };
 
 /** The end of a story, without what differs from run to run. */
 export interface Ending {
@@ -63,22 +84,39 @@ export async function play(
   disturbance: Disturbance,
   wanted?: Ending,
 ): Promise<TrialResult> {
-  const { controlPlane, registry, digests } = stage;
+  const { controlPlane } = stage;
   const namespace = `${scenario.name}-${(serial += 1)}`;
   const shop = await Shop.open(controlPlane, namespace);
-  const image = `${registry.host}/shop/web`;
+  const goods = disturbance.kind === 'shrink' ? await pushGoods(stage.registry, namespace) : stage.goods;
+  const image = `${stage.registry.host}/${goods.repository}`;
   for (const name of scenario.workloads)
-    await shop.deploy(name, { containers: { web: `${image}:v1.0.0@${digests['v1.0.0'] ?? ''}` } });
+    await shop.deploy(name, { containers: { web: `${image}:v1.0.0@${goods.digests['v1.0.0'] ?? ''}` } });
   await using proxy = await ApiProxy.start(controlPlane);
-  const theatre = new Theatre(shop, stage, scenario);
-  const first = await startOperator(stage, proxy, namespace, 'first');
+  await using front = await BlackHole.start(controlPlane);
+  const theatre = new Theatre(shop, goods, scenario);
+  const start = (name: string) => startOperator(stage, disturbance.kind === 'silence' ? front : proxy, namespace, name);
+  const first = await start('first');
   const others: RunningProcess[] = [];
   let struckAt: string | undefined;
   try {
-    const struck = disturb(proxy, first, disturbance, async () => {
-      struckAt = proxy.writes.at(-1);
-      await release(controlPlane, namespace);
-      others.push(await startOperator(stage, proxy, namespace, 'second'));
+    const struck = disturb(disturbance, {
+      proxy,
+      front,
+      first,
+      theatre,
+      forget: async (tag) => {
+        await stage.registry.deleteTag(goods.repository, tag);
+      },
+      restore: async (tag) => {
+        await stage.registry.retag(goods.repository, goods.digests[tag] ?? '', tag);
+      },
+      strike: (what) => {
+        struckAt = what ?? proxy.writes.at(-1);
+      },
+      takeOver: async () => {
+        await release(controlPlane, namespace);
+        others.push(await start('second'));
+      },
     });
     const { rollout, ...spec } = scenario.spec ?? {};
     await shop.policy('web', {
@@ -116,26 +154,73 @@ interface Struck {
   settle(): Promise<void>;
 }
 
-function disturb(
-  proxy: ApiProxy,
-  first: RunningProcess,
-  disturbance: Disturbance,
-  takeOver: () => Promise<void>,
-): Struck {
+/** What a disturbance lays its hands on. */
+interface Means {
+  readonly proxy: ApiProxy;
+  readonly front: BlackHole;
+  readonly first: RunningProcess;
+  readonly theatre: Theatre;
+  forget(tag: string): Promise<void>;
+  restore(tag: string): Promise<void>;
+  /** Notes that it has happened; without words: at the last write. */
+  strike(what?: string): void;
+  takeOver(): Promise<void>;
+}
+
+function disturb(disturbance: Disturbance, means: Means): Struck {
+  const { proxy, front, first, theatre, strike, takeOver } = means;
   const nothing: Struck = { settle: () => Promise.resolve() };
   switch (disturbance.kind) {
     case 'none':
       return nothing;
     case 'storm': {
       const { every, fault } = disturbance;
-      proxy.fault = ({ write }: ProxiedRequest) => (write > 0 && write % every === 0 ? fault : undefined);
+      proxy.fault = ({ write }: ProxiedRequest) => {
+        if (write === 0 || write % every !== 0) return undefined;
+        strike();
+        return fault;
+      };
       return nothing;
     }
     case 'deaf': {
       const untilMs = performance.now() + disturbance.forMs;
-      proxy.fault = ({ isWatch }: ProxiedRequest) =>
-        isWatch && performance.now() < untilMs ? { kind: 'hang' } : undefined;
+      proxy.fault = ({ isWatch }: ProxiedRequest) => {
+        if (!isWatch || performance.now() >= untilMs) return undefined;
+        strike('a watch');
+        return { kind: 'hang' };
+      };
       return nothing;
+    }
+    case 'silence':
+      theatre.onFirstRollout = () => {
+        strike('the first rollout');
+        front.swallow();
+      };
+      return nothing;
+    case 'hang':
+      proxy.fault = ({ write }: ProxiedRequest) => {
+        if (write !== disturbance.write) return undefined;
+        strike();
+        return { kind: 'hang' };
+      };
+      return nothing;
+    case 'shrink': {
+      let restored: Promise<void> | undefined;
+      proxy.interception = {
+        write: disturbance.write,
+        when: 'before',
+        act: async () => {
+          strike();
+          proxy.interception = undefined;
+          await means.forget('v1.1.0');
+          restored = delay(disturbance.forMs).then(() => means.restore('v1.1.0'));
+        },
+      };
+      return {
+        async settle() {
+          await restored;
+        },
+      };
     }
     case 'kill': {
       const { write, when } = disturbance;
@@ -143,6 +228,7 @@ function disturb(
         write,
         when,
         act: async () => {
+          strike();
           first.kill('SIGKILL');
           await first.ended;
           proxy.interception = undefined;
@@ -152,26 +238,26 @@ function disturb(
       return nothing;
     }
     case 'freeze': {
-      const frozen = Promise.withResolvers<undefined>();
-      let isStruck = false;
+      const { write, forMs } = disturbance;
+      let frozen: Promise<void> | undefined;
       proxy.interception = {
-        write: disturbance.write,
+        write,
         when: 'before',
         act: async () => {
-          isStruck = true;
+          strike();
           first.kill('SIGSTOP');
           proxy.interception = undefined;
+          frozen = delay(forMs);
           await takeOver();
-          frozen.resolve(undefined);
         },
       };
       return {
         async settle() {
-          if (!isStruck) return;
-          await frozen.promise;
+          if (frozen === undefined) return;
+          await frozen;
           first.kill('SIGCONT');
           // It finds out that it does not lead any more, and ends.
-          await Promise.race([first.ended, new Promise((resolve) => setTimeout(resolve, 5_000))]);
+          await Promise.race([first.ended, delay(5_000)]);
         },
       };
     }
@@ -190,7 +276,7 @@ async function release(controlPlane: ControlPlane, namespace: string): Promise<v
 
 async function startOperator(
   { controlPlane, registry }: Stage,
-  proxy: ApiProxy,
+  front: Pick<ApiProxy | BlackHole, 'writeKubeconfig'>,
   namespace: string,
   name: string,
 ): Promise<RunningProcess> {
@@ -211,7 +297,7 @@ async function startOperator(
     args: [
       join(ROOT, 'operator/main.ts'),
       `--config=${file}.yaml`,
-      `--kubeconfig=${await proxy.writeKubeconfig(`${file}.kubeconfig`)}`,
+      `--kubeconfig=${await front.writeKubeconfig(`${file}.kubeconfig`)}`,
     ],
     env: { POD_NAME: name, POD_NAMESPACE: 'default' },
     logPath: `${file}.log`,
@@ -220,16 +306,18 @@ async function startOperator(
 
 /** Plays the controllers and the people of one namespace, until the end. */
 class Theatre {
+  /** Called once. */
+  onFirstRollout: (() => void) | undefined;
   readonly #shop: Shop;
-  readonly #stage: Stage;
+  readonly #goods: Goods;
   readonly #scenario: Scenario;
   readonly #steps: PersonalStep[];
   readonly #crashed = new Set<string>();
   #isOver = false;
 
-  constructor(shop: Shop, stage: Stage, scenario: Scenario) {
+  constructor(shop: Shop, goods: Goods, scenario: Scenario) {
     this.#shop = shop;
-    this.#stage = stage;
+    this.#goods = goods;
     this.#scenario = scenario;
     this.#steps = [...(scenario.steps ?? [])];
   }
@@ -239,7 +327,11 @@ class Theatre {
       while (!this.#isOver) {
         for (const name of this.#scenario.workloads) await this.#playController(name);
         await this.#playPerson();
-        await new Promise((resolve) => setTimeout(resolve, 50));
+        if (this.onFirstRollout !== undefined && (await this.#shop.readRollouts('web')).length > 0) {
+          this.onFirstRollout();
+          this.onFirstRollout = undefined;
+        }
+        await delay(50);
       }
     };
     play().catch(() => undefined);
@@ -326,12 +418,12 @@ class Theatre {
       },
       decide: async (decision, tag) => {
         // The API server keeps whole seconds; a person comes later than what they react to.
-        await new Promise((resolve) => setTimeout(resolve, 1_000));
+        await delay(1_000);
         await shop.request('POST', `${shop.api}/imagedecisions`, {
           apiVersion: 'slipway.dev/v1alpha1',
           kind: 'ImageDecision',
           metadata: { generateName: 'web-' },
-          spec: { policy: 'web', decision, by: 'jane', ...(tag !== undefined && { digest: this.#stage.digests[tag] }) },
+          spec: { policy: 'web', decision, by: 'jane', ...(tag !== undefined && { digest: this.#goods.digests[tag] }) },
         });
       },
     };
@@ -377,12 +469,18 @@ class Theatre {
     return ending ?? this.#readEnding();
   }
 
+  /** The tag of an image, if it has the digest of that tag as well. */
+  #nameOf(image: string): string {
+    const [, tag = '', digest] = /:([^:@/]+)@(.+)$/.exec(image) ?? [];
+    return digest !== undefined && this.#goods.digests[tag] === digest ? tag : image;
+  }
+
   async #readEnding(): Promise<Ending> {
     const { policy, rollouts, ready } = await this.#look();
     const images: Record<string, string> = {};
     const marks: string[] = [];
     for (const name of this.#scenario.workloads) {
-      images[name] = (await this.#shop.images(name))['web'] ?? '';
+      images[name] = this.#nameOf((await this.#shop.images(name))['web'] ?? '');
       const { metadata } = (await this.#shop.workload(name)) as { metadata: { annotations?: Record<string, string> } };
       const mark = metadata.annotations?.['slipway.dev/rollout'];
       if (mark !== undefined) marks.push(`${name} ${mark}`);

@@ -32,6 +32,8 @@ export interface RegistryRequest {
   readonly path: string;
   readonly status: number;
   readonly userAgent: string;
+  /** Since the epoch, a whole second. */
+  readonly timeMs: number;
 }
 
 export interface TestRegistry extends AsyncDisposable {
@@ -108,10 +110,12 @@ export function registryConfig(options: RegistryConfigOptions): string {
 export function parseAccessLog(text: string): readonly RegistryRequest[] {
   const found: RegistryRequest[] = [];
   for (const line of text.split('\n')) {
-    const match = /^\S+ \S+ \S+ \[[^\]]+\] "([A-Z]+) (\S+) HTTP\/[^"]+" (\d+) \d+ "[^"]*" "([^"]*)"/.exec(line);
-    const [, method, path, status, userAgent] = match ?? [];
+    const match = /^\S+ \S+ \S+ \[([^\]]+)\] "([A-Z]+) (\S+) HTTP\/[^"]+" (\d+) \d+ "[^"]*" "([^"]*)"/.exec(line);
+    const [, time = '', method, path, status, userAgent] = match ?? [];
     if (method === undefined || path === undefined || userAgent === PUSHER_USER_AGENT) continue;
-    found.push({ method, path, status: Number(status), userAgent: userAgent ?? '' });
+    // 25/Nov/2026:17:40:14 +0000
+    const timeMs = Date.parse(time.replaceAll('/', ' ').replace(':', ' '));
+    found.push({ method, path, status: Number(status), userAgent: userAgent ?? '', timeMs });
   }
   return found;
 }

@@ -12,6 +12,7 @@ import { startCluster, type Cluster } from '../../cluster/cluster.ts';
 import { ensureTools } from '../../cluster/tools.ts';
 import { CHART, helm, setFlags } from '../../support/chart.ts';
 import type { AuditEvent } from '../../support/control-plane.ts';
+import { findViolations, MONITOR_AUDIT_POLICY, type Violation } from '../../support/monitor/monitor.ts';
 import type { ImageOptions } from '../../support/registries-image.ts';
 import { waitFor } from '../../support/wait.ts';
 
@@ -27,17 +28,6 @@ const ACCOUNT = `system:serviceaccount:${SYSTEM}:slipway`;
 const PULL_SECRETS = [{ name: 'registry-login' }];
 const WITHIN = { timeoutMs: 90_000, intervalMs: 200 };
 const WRITES = ['create', 'update', 'patch', 'delete', 'deletecollection'];
-
-/** Everything at level Metadata, and what patches of workloads say. */
-const AUDIT_POLICY = {
-  apiVersion: 'audit.k8s.io/v1',
-  kind: 'Policy',
-  omitStages: ['RequestReceived'],
-  rules: [
-    { level: 'Request', verbs: ['patch'], resources: [{ group: 'apps' }, { group: 'batch' }] },
-    { level: 'Metadata' },
-  ],
-};
 
 export interface Pod extends KubeObject {
   readonly status?: {
@@ -101,7 +91,7 @@ export class SlipwayCluster implements AsyncDisposable {
   /** A cluster with its two namespaces and pull secrets, and without Slipway. */
   static async start(): Promise<SlipwayCluster> {
     const busybox = await readFile((await ensureTools(['busybox'])).busybox);
-    const cluster = await startCluster({ auditPolicy: AUDIT_POLICY });
+    const cluster = await startCluster({ auditPolicy: MONITOR_AUDIT_POLICY });
     const login = { '.dockerconfigjson': cluster.registry.dockerConfigJson() };
     const world = new SlipwayCluster(cluster, busybox);
     try {
@@ -286,6 +276,14 @@ export class SlipwayCluster implements AsyncDisposable {
     return (await this.writes()).filter(({ images, code }) => code < 300 && images.includes(image));
   }
 
+  /** What the monitor finds in everything that has happened; failures are expected to have come to their end. */
+  async violations(): Promise<Violation[]> {
+    const { registry } = this.cluster;
+    const { host, password } = registry;
+    const events = (await this.#auditLines()).map((line) => JSON.parse(line) as AuditEvent);
+    return findViolations(events, { secrets: [password], registry: { host, requests: await registry.requests() } });
+  }
+
   async operatorLog(): Promise<string> {
     const { stdout } = await this.cluster.kubectl(
       ...['-n', SYSTEM, 'logs', '-l', 'app.kubernetes.io/name=slipway', '--tail=40', '--prefix'],
@@ -302,12 +300,20 @@ export class SlipwayCluster implements AsyncDisposable {
   }
 
   async #auditEvents(): Promise<AuditEvent[]> {
-    const text = await readFile(this.cluster.auditLogPath, 'utf8');
-    // The last line may still be being written; most lines are others'.
-    const complete = text.slice(0, text.lastIndexOf('\n') + 1).split('\n');
-    return complete
+    // Most lines are others'.
+    return (await this.#auditLines())
       .filter((line) => line.includes(`"username":"${ACCOUNT}"`))
-      .map((line) => JSON.parse(line) as AuditEvent);
+      .map((line) => JSON.parse(line) as AuditEvent)
+      .filter(({ user }) => user.username === ACCOUNT);
+  }
+
+  async #auditLines(): Promise<string[]> {
+    const text = await readFile(this.cluster.auditLogPath, 'utf8');
+    // The last line may still be being written.
+    return text
+      .slice(0, text.lastIndexOf('\n') + 1)
+      .split('\n')
+      .filter(Boolean);
   }
 }
 

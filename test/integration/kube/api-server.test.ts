@@ -1,5 +1,3 @@
-import { readFile, writeFile } from 'node:fs/promises';
-import { connect as connectSocket, createServer, type AddressInfo, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { connect, type KubeConnection } from '../../../operator/kube/connection.ts';
@@ -8,6 +6,7 @@ import { createInformer } from '../../../operator/kube/informer.ts';
 import { LeaderElector, leases, type Lease } from '../../../operator/kube/lease.ts';
 import { defineResource, type KubeObject } from '../../../operator/kube/resource.ts';
 import { systemClock } from '../../../operator/time/clock.ts';
+import { BlackHole } from '../../support/black-hole.ts';
 import { startControlPlane, type ControlPlane } from '../../support/control-plane.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { recordingLogger } from '../../support/recording-logger.ts';
@@ -233,24 +232,8 @@ describe('an informer', () => {
   }, 90_000);
 
   it('finds out within 15 s that its connection has become a black hole, and catches up', async () => {
-    let isBlackHole = false;
-    const sockets = new Set<Socket>();
-    const front = createServer((client) => {
-      const isOld = !isBlackHole;
-      const upstream = connectSocket(Number(new URL(server.server).port), '127.0.0.1');
-      for (const [from, to] of [[client, upstream] as const, [upstream, client] as const]) {
-        sockets.add(from);
-        from.on('data', (chunk) => (isOld && isBlackHole) || to.write(chunk));
-        from.on('error', () => undefined).on('close', () => to.destroy());
-      }
-    });
-    await new Promise<void>((resolve) => front.listen(0, '127.0.0.1', resolve));
-    const config = (await readFile(server.kubeconfigPath, 'utf8')).replace(
-      server.server,
-      `https://127.0.0.1:${(front.address() as AddressInfo).port}`,
-    );
-    const kubeconfigPath = join(server.directory, 'through-the-front.kubeconfig');
-    await writeFile(kubeconfigPath, config);
+    await using front = await BlackHole.start(server);
+    const kubeconfigPath = await front.writeKubeconfig(join(server.directory, 'through-the-front.kubeconfig'));
     const own = await connect({ kubeconfigPath });
     const stop = new AbortController();
     const informer = createInformer({
@@ -265,7 +248,7 @@ describe('an informer', () => {
     await informer.synced(stop.signal);
     await waitFor('the watch is open', () => informer.lastContactAgeMs === 0);
 
-    isBlackHole = true;
+    front.swallow();
     const sinceMs = performance.now();
     await connection.client.create(configMaps, NAMESPACE, { metadata: { name: 'unseen' } });
     await waitFor('it is seen', () => informer.cache.get({ namespace: NAMESPACE, name: 'unseen' }));
@@ -274,8 +257,6 @@ describe('an informer', () => {
     stop.abort(new Error('enough'));
     await running;
     await own.close();
-    for (const socket of sockets) socket.destroy();
-    await new Promise((resolve) => front.close(resolve));
   });
 
   it('waits for the rights it lacks, says so, and goes on when it gets them', async () => {

@@ -5,6 +5,7 @@
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { findCondition } from '../../../operator/api/conditions.ts';
 import { startControlPlane, type ControlPlane } from '../../support/control-plane.ts';
+import { findViolations, MONITOR_AUDIT_POLICY } from '../../support/monitor/monitor.ts';
 import { reaching, Shop, writesOf } from '../../support/operator-world.ts';
 import { installCrds, startOperator, type TestOperator } from '../../support/operator.ts';
 import type { ImageOptions } from '../../support/registries-image.ts';
@@ -467,7 +468,7 @@ const played = new Map<string, Promise<unknown>>();
 
 beforeAll(async () => {
   [controlPlane, registry, guarded] = await Promise.all([
-    startControlPlane({ audit: true }),
+    startControlPlane({ auditPolicy: MONITOR_AUDIT_POLICY }),
     ScriptedRegistry.start(),
     ScriptedRegistry.start({ auth: 'basic' }),
   ]);
@@ -497,5 +498,13 @@ describe('on rarer days', () => {
   it.each(ALL.map(({ title }) => title))('%s', async (title) => {
     const error = await played.get(title);
     if (error !== undefined) throw error as Error;
+  });
+
+  it('breaks no promise that the monitor knows', async () => {
+    await Promise.all(played.values());
+    const events = await controlPlane.auditEvents();
+
+    expect(writesOf(events).length).toBeGreaterThan(50);
+    expect(findViolations(events, { secrets: [LOGIN.password], isOver: false })).toEqual([]);
   });
 });

@@ -5,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { findCondition } from '../../../operator/api/conditions.ts';
 import type { ImagePolicy } from '../../../operator/api/kinds.ts';
 import { startControlPlane, type ControlPlane } from '../../support/control-plane.ts';
-import { reaching, Shop } from '../../support/operator-world.ts';
+import { findViolations, MONITOR_AUDIT_POLICY } from '../../support/monitor/monitor.ts';
+import { reaching, Shop, writesOf } from '../../support/operator-world.ts';
 import { installCrds, startOperator, type TestOperator } from '../../support/operator.ts';
 import { startDistribution, type TestRegistry } from '../../support/registries.ts';
 import { waitFor } from '../../support/wait.ts';
@@ -21,7 +22,10 @@ let operator: TestOperator;
 let serial = 0;
 
 beforeAll(async () => {
-  [controlPlane, registry] = await Promise.all([startControlPlane({ audit: true }), startDistribution()]);
+  [controlPlane, registry] = await Promise.all([
+    startControlPlane({ auditPolicy: MONITOR_AUDIT_POLICY }),
+    startDistribution(),
+  ]);
   await installCrds(controlPlane);
   operator = await start();
 }, 120_000);
@@ -126,15 +130,27 @@ async function runs({ live }: Scene, image: string): Promise<void> {
   await waitFor(`${image} runs`, async () => (await live()) === image, { timeoutMs: 40_000 });
 }
 
+/** Until the n-th rollout has set its image back, which may take no longer than a moment. */
+async function isSetBack({ shop, live, pinned }: Scene, count: number, good = 'v1.0.0'): Promise<void> {
+  await waitFor(
+    `rollout ${count} has set ${good} back`,
+    async () => {
+      const rollout = (await shop.readRollouts('web'))[count - 1];
+      const isBack = rollout?.status?.targets?.every(({ state }) => state === 'Undone') === true;
+      return isBack && (await live()) === pinned(good);
+    },
+    { timeoutMs: 40_000 },
+  );
+  await shop.becomeHealthy('web');
+}
+
 async function failOnce(tag: string, good = 'v1.0.0'): Promise<Scene> {
   const given = await scene(good, tag);
   const { shop, image, pinned, crash } = given;
   await shop.deploy('web', { containers: { web: pinned(good) } });
   await crash(tag);
   await shop.policy('web', { image, tags: SEMVER, targets: WEB });
-  await runs(given, pinned(tag));
-  await runs(given, pinned(good));
-  await shop.becomeHealthy('web');
+  await isSetBack(given, 1, good);
   await shop.rolledOut('web', 1, 'RolledBack');
   return given;
 }
@@ -194,9 +210,7 @@ describe('an image that crashes', () => {
     const { shop, decide, pinned, live } = given;
 
     await decide('Release', 'v1.1.0');
-    await runs(given, pinned('v1.1.0'));
-    await runs(given, pinned('v1.0.0'));
-    await shop.becomeHealthy('web');
+    await isSetBack(given, 2);
     const rollouts = await shop.rolledOut('web', 2, 'RolledBack');
 
     expect(rollouts.map(({ spec }) => spec.trigger)).toEqual(['NewTag', 'Release']);
@@ -240,9 +254,7 @@ describe('what fails for the sake of the environment', () => {
     await shop.policy('web', { image, tags: SEMVER, targets: WEB, rollout: { progressDeadline: '4s' } });
 
     for (let attempt = 1; attempt <= 3; attempt += 1) {
-      await runs(given, pinned('v1.1.0'));
-      await runs(given, pinned('v1.0.0'));
-      await shop.becomeHealthy('web');
+      await isSetBack(given, attempt);
     }
     const rollouts = await shop.rolledOut('web', 3, 'RolledBack', 40_000);
 
@@ -498,4 +510,14 @@ describe('many policies that see a new image at once', () => {
       operator = await start();
     }
   }, 120_000);
+});
+
+describe('the monitor', () => {
+  it('finds no broken promise in all of this', async () => {
+    const events = await controlPlane.auditEvents();
+    const source = { host: registry.host, requests: await registry.requests() };
+
+    expect(writesOf(events).length).toBeGreaterThan(50);
+    expect(findViolations(events, { registry: source, isOver: false })).toEqual([]);
+  });
 });

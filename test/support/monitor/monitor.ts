@@ -1,8 +1,9 @@
-// An independent witness: reads the API server's audit log and says which of the promises of docs/safety.md were broken. It
-// shares no code with the operator and believes none of its records: what an image was, who changed it and when is taken
-// from the requests themselves.
+// An independent witness: reads the API server's audit log and the registry's access log, and says which promises were
+// broken. It shares no code with the operator and believes none of its records: what an image was, who changed it and when
+// is taken from the requests themselves.
 
 import type { AuditEvent } from '../control-plane.ts';
+import type { RegistryRequest } from '../registries.ts';
 
 /** Bodies of what the monitor judges, names of everything else. */
 export const MONITOR_AUDIT_POLICY = {
@@ -20,9 +21,10 @@ export const MONITOR_AUDIT_POLICY = {
 };
 
 export const INVARIANTS = {
+  I1: 'what needs approval was approved before it was written',
   I2: 'one rollout at a time moves a workload, and every image write belongs to it',
   I3: 'what was undone does not come back by itself',
-  I4: 'no downgrade that nobody asked for',
+  I4: 'no downgrade that nobody asked for, and nothing that the registry has not shown',
   I5: 'every image write was on record before it happened',
   I6: 'a failure on record comes to its end',
   I7: 'history only grows',
@@ -42,6 +44,8 @@ export interface MonitorOptions {
   readonly namespaces?: readonly string[];
   /** Values that must appear in no request or answer. */
   readonly secrets?: readonly string[];
+  /** The registry that the images of `host` come from. Absent: it is not asked. */
+  readonly registry?: { readonly host: string; readonly requests: readonly RegistryRequest[] };
   /** Nothing is under way any more: what is unfinished now stays so. Default: true. */
   readonly isOver?: boolean;
 }
@@ -67,8 +71,27 @@ interface Moved {
   readonly trigger: string;
 }
 
+/** What a generation of a policy asks for. */
+interface Demand {
+  readonly approval: Approvals | undefined;
+  readonly mayGoDown: boolean;
+}
+
+interface Approvals {
+  readonly required: number;
+  readonly validForMs: number;
+}
+
+interface Approval {
+  readonly policy: string;
+  readonly digest: string;
+  readonly by: string;
+  readonly timeMs: number;
+}
+
 interface Rollout {
   readonly name: string;
+  readonly createdMs: number;
   readonly spec: Json;
   state: string;
   isClaimed: boolean;
@@ -93,6 +116,10 @@ class Witness {
   readonly #moves = new Map<string, Moved[]>();
   /** How often people have acted in a namespace. */
   readonly #acts = new Map<string, number>();
+  /** By `namespace/name/generation` of the policy. */
+  readonly #demands = new Map<string, Demand>();
+  /** By namespace. */
+  readonly #approvals = new Map<string, Approval[]>();
 
   constructor(options: MonitorOptions) {
     this.#options = options;
@@ -107,6 +134,8 @@ class Witness {
     const resource = objectRef?.resource ?? '';
     if (WORKLOADS.has(resource) && objectRef?.subresource === undefined) this.#seeWorkload(event);
     if (objectRef?.apiGroup !== 'slipway.dev') return;
+    if (resource === 'imagepolicies') this.#seePolicy(event);
+    if (resource === 'imagedecisions') this.#seeDecision(event);
     if (resource === 'imagerollouts') this.#seeRollout(event);
     else if (!isSlipway(event)) this.#acts.set(namespace, (this.#acts.get(namespace) ?? 0) + 1);
   }
@@ -206,15 +235,74 @@ class Witness {
     });
   }
 
+  #seePolicy({ objectRef, responseObject }: AuditEvent): void {
+    const { metadata, spec } = (responseObject ?? {}) as Json;
+    const approval = spec?.gates?.approval;
+    this.#demands.set(`${objectRef?.namespace ?? ''}/${metadata?.name ?? ''}/${metadata?.generation ?? ''}`, {
+      approval: approval && { required: approval.required, validForMs: durationMs(approval.validFor ?? '168h') },
+      mayGoDown: spec?.tags?.downgrade === 'Allowed',
+    });
+  }
+
+  #seeDecision({ verb, objectRef, responseObject, stageTimestamp }: AuditEvent): void {
+    const { spec } = (responseObject ?? {}) as Json;
+    if (verb !== 'create' || spec?.decision !== 'Approve') return;
+    const namespace = objectRef?.namespace ?? '';
+    const { policy, digest, by } = spec;
+    const given = this.#approvals.get(namespace) ?? [];
+    this.#approvals.set(namespace, [...given, { policy, digest, by, timeMs: Date.parse(stageTimestamp) }]);
+  }
+
+  #demandOf({ spec }: Rollout, namespace: string): Demand | undefined {
+    return this.#demands.get(`${namespace}/${spec.policy?.name}/${spec.policy?.generation}`);
+  }
+
+  #judgeApproval(event: AuditEvent, rollout: Rollout): void {
+    const { name, spec, createdMs } = rollout;
+    const namespace = event.objectRef?.namespace ?? '';
+    const demand = this.#demandOf(rollout, namespace)?.approval;
+    const isAsked = PERSONAL.has(spec.trigger) || spec.direction === 'Back' || spec.trigger === 'Retry';
+    if (demand === undefined || isAsked) return;
+    const digest = spec.images?.[0]?.digest;
+    const valid = (this.#approvals.get(namespace) ?? []).filter(
+      (given) =>
+        given.policy === spec.policy?.name &&
+        given.digest === digest &&
+        given.timeMs <= createdMs &&
+        createdMs - given.timeMs <= demand.validForMs,
+    );
+    const people = new Set(valid.map(({ by }) => by)).size;
+    if (people < demand.required)
+      this.#report('I1', `${name} brought ${digest} with ${people} of ${demand.required} approvals`, event);
+  }
+
+  /** The registry answered for the manifest before it was written. */
+  #judgeSource(event: AuditEvent, to: string): void {
+    const { registry } = this.#options;
+    const [, host = '', repository = '', tag = '', digest = ''] =
+      /^([^/]+)\/([^:@]+)(?::([^@]+))?(?:@(.+))?$/.exec(to) ?? [];
+    if (host !== registry?.host) return;
+    const manifests = [tag, digest].filter(Boolean).map((reference) => `/v2/${repository}/manifests/${reference}`);
+    const untilMs = Date.parse(event.stageTimestamp);
+    const isShown = registry.requests.some(
+      ({ path, status, timeMs, userAgent }) =>
+        userAgent.startsWith('slipway/') && status === 200 && timeMs <= untilMs && manifests.includes(path),
+    );
+    if (!isShown) this.#report('I4', `${to} was written, and the registry had not shown it`, event);
+  }
+
   #judgeMove(event: AuditEvent, key: string, rollout: Rollout, move: Moved): void {
     const moves = this.#moves.get(key) ?? [];
     const digest = digestOf(move.to);
     if (!move.isBack) {
+      this.#judgeApproval(event, rollout);
+      this.#judgeSource(event, move.to);
       const undone = moves.findLast((earlier) => earlier.isBack && digestOf(earlier.from) === digest);
       const isRetry = rollout.spec.trigger === 'Retry' && rollout.spec.attempt <= MAX_ATTEMPTS;
       if (undone !== undefined && undone.acts === move.acts && !isRetry)
         this.#report('I3', `${rollout.name} wrote ${move.to} again, which had been undone`, event);
-      const isAsked = PERSONAL.has(move.trigger) || rollout.spec.direction === 'Back';
+      const demand = this.#demandOf(rollout, event.objectRef?.namespace ?? '');
+      const isAsked = PERSONAL.has(move.trigger) || rollout.spec.direction === 'Back' || demand?.mayGoDown === true;
       if (!isAsked && isLower(tagOf(move.to), tagOf(move.from)))
         this.#report('I4', `${rollout.name} went down from ${move.from} to ${move.to}`, event);
     }
@@ -239,6 +327,7 @@ class Witness {
       if (known !== undefined) this.#report('I7', `${name} was created twice`, event);
       this.#rollouts.set(key, {
         name,
+        createdMs: Date.parse(event.stageTimestamp),
         spec: object?.spec,
         state: 'Pending',
         isClaimed: false,
@@ -259,6 +348,15 @@ class Witness {
     known.failure ??= status?.failure;
     if (FINISHED.has(known.state)) known.finished ??= text;
   }
+}
+
+/** `1h30m`, `45s` */
+function durationMs(text: string): number {
+  const units: Readonly<Record<string, number>> = { h: 3_600_000, m: 60_000, s: 1_000 };
+  return [...text.matchAll(/([0-9]+)([hms])/g)].reduce(
+    (sum, [, count, unit]) => sum + Number(count) * (units[unit ?? ''] ?? 0),
+    0,
+  );
 }
 
 function isSlipway({ userAgent }: AuditEvent): boolean {

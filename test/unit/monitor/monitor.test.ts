@@ -3,6 +3,7 @@
 import { describe, expect, it } from '@jest/globals';
 import type { AuditEvent } from '../../support/control-plane.ts';
 import { findViolations, INVARIANTS, type Invariant } from '../../support/monitor/monitor.ts';
+import type { RegistryRequest } from '../../support/registries.ts';
 
 const UID = 'uid-of-web';
 const image = (tag: string): string => `ghcr.io/acme/web:${tag}@sha256:${tag.replaceAll('.', '').padEnd(64, '0')}`;
@@ -80,6 +81,27 @@ class Log {
     });
   }
 
+  policy(approvals: number): this {
+    return this.#add({
+      verb: 'create',
+      userAgent: 'kubectl/1.36',
+      objectRef: { resource: 'imagepolicies', namespace: 'shop', name: 'web', apiGroup: 'slipway.dev' },
+      responseObject: {
+        metadata: { name: 'web', generation: 1 },
+        spec: { gates: { approval: { required: approvals, validFor: '1h' } } },
+      },
+    });
+  }
+
+  approved(by: string, digest: string): this {
+    return this.#add({
+      verb: 'create',
+      userAgent: 'kubectl/1.36',
+      objectRef: { resource: 'imagedecisions', namespace: 'shop', name: `by-${by}`, apiGroup: 'slipway.dev' },
+      responseObject: { spec: { policy: 'web', decision: 'Approve', digest, by } },
+    });
+  }
+
   acted(): this {
     return this.#add({
       verb: 'create',
@@ -115,6 +137,9 @@ class Log {
 }
 
 const log = (): Log => new Log().deployed(OLD);
+const digestOf = (reference: string): string => reference.split('@')[1] ?? '';
+/** What a rollout says that brings this image for a policy with a gate. */
+const gated = (to: string) => ({ policy: { name: 'web', generation: 1 }, images: [{ digest: digestOf(to) }] });
 const claimed = { state: 'Applying', claim: {} };
 
 describe('findViolations', () => {
@@ -134,6 +159,14 @@ describe('findViolations', () => {
       given: log().undone('web-1', OLD, NEW).undone('web-2', OLD, NEW, { trigger: 'Retry', attempt: 2 }),
     },
     {
+      when: 'two people have approved what needs two',
+      given: log()
+        .policy(2)
+        .approved('jane', digestOf(NEW))
+        .approved('joe', digestOf(NEW))
+        .rolled('web-1', OLD, NEW, gated(NEW)),
+    },
+    {
       when: 'a person pins an older image',
       given: log().rolled('web-1', OLD, NEW).acted().rolled('web-2', NEW, OLD, { trigger: 'Pin', direction: 'Back' }),
     },
@@ -142,6 +175,25 @@ describe('findViolations', () => {
   });
 
   it.each<{ invariant: Invariant; when: string; given: Log }>([
+    {
+      invariant: 'I1',
+      when: 'what needs two approvals has two of the same person',
+      given: log()
+        .policy(2)
+        .approved('jane', digestOf(NEW))
+        .approved('jane', digestOf(NEW))
+        .rolled('web-1', OLD, NEW, gated(NEW)),
+    },
+    {
+      invariant: 'I1',
+      when: 'the approval was for another digest',
+      given: log().policy(1).approved('jane', digestOf(NEXT)).rolled('web-1', OLD, NEW, gated(NEW)),
+    },
+    {
+      invariant: 'I1',
+      when: 'the approval came after the decision',
+      given: log().policy(1).rolled('web-1', OLD, NEW, gated(NEW)).approved('jane', digestOf(NEW)),
+    },
     {
       invariant: 'I2',
       when: 'a rollout writes before it is claimed',
@@ -219,11 +271,32 @@ describe('findViolations', () => {
     expect(found.map((violation) => violation.invariant)).toContain(invariant);
   });
 
+  it.each<{ when: string; more: Partial<RegistryRequest>; want: readonly Invariant[] }>([
+    { when: 'had shown', more: {}, want: [] },
+    { when: 'had not found', more: { status: 404 }, want: ['I4'] },
+    { when: 'has shown since', more: { timeMs: Date.UTC(2026, 0, 6) }, want: ['I4'] },
+    { when: 'had shown to somebody else', more: { userAgent: 'containerd/2' }, want: ['I4'] },
+  ])('knows what the registry $when', ({ more, want }) => {
+    const request: RegistryRequest = {
+      method: 'HEAD',
+      path: '/v2/acme/web/manifests/1.1.0',
+      status: 200,
+      userAgent: 'slipway/1.0.0',
+      timeMs: Date.UTC(2026, 0, 5),
+      ...more,
+    };
+    const registry = { host: 'ghcr.io', requests: [request] };
+
+    const found = findViolations(log().rolled('web-1', OLD, NEW).events, { registry });
+
+    expect(found.map(({ invariant }) => invariant)).toEqual(want);
+  });
+
   it('looks only where it is told to', () => {
     expect(findViolations(log().wrote(NEW, 'web-1').events, { namespaces: ['elsewhere'] })).toEqual([]);
   });
 
   it('knows every invariant that it names', () => {
-    expect(Object.keys(INVARIANTS).sort()).toEqual(['I12', 'I2', 'I3', 'I4', 'I5', 'I6', 'I7', 'I8']);
+    expect(Object.keys(INVARIANTS).sort()).toEqual(['I1', 'I12', 'I2', 'I3', 'I4', 'I5', 'I6', 'I7', 'I8']);
   });
 });

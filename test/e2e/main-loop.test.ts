@@ -131,7 +131,12 @@ async function followEverything(): Promise<void> {
     ...Object.fromEntries(
       MOVED.map(({ name, kind, image }) => [
         name,
-        { image: world.image(image), targets: [{ kind, name }], rollout: { progressDeadline: '90s' } },
+        {
+          image: world.image(image),
+          targets: [{ kind, name }],
+          // A run whose pods fail may still succeed at a later try, until its time is up.
+          rollout: { progressDeadline: kind === 'CronJob' ? '30s' : '90s' },
+        },
       ]),
     ),
     web: own('web'),

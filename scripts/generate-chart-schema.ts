@@ -52,7 +52,13 @@ const values = z
     admissionPolicy: z.strictObject({ enabled: z.boolean() }).partial(),
     podDisruptionBudget: z.strictObject({ enabled: z.boolean() }).partial(),
     networkPolicy: z
-      .strictObject({ enabled: z.boolean(), metricsFrom: list, egressPorts: z.array(port).min(1), extraEgress: list })
+      .strictObject({
+        enabled: z.boolean(),
+        metricsFrom: list,
+        egressPorts: z.array(port).min(1),
+        verifyPorts: z.array(port),
+        extraEgress: list,
+      })
       .partial(),
     metrics: z
       .strictObject({

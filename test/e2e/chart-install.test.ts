@@ -317,11 +317,13 @@ describe('the admission policies about people', () => {
     for (const [user, role] of [
       ['eddie', 'edit'],
       ['ada', 'admin'],
-    ]) {
+      ['polly', 'slipway-editor'],
+      ['polly', 'slipway-viewer'],
+    ] as const) {
       await server.apply({
         apiVersion: 'rbac.authorization.k8s.io/v1',
         kind: 'RoleBinding',
-        metadata: { name: user, namespace: 'shop' },
+        metadata: { name: `${user}-${role}`, namespace: 'shop' },
         roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: role },
         subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'User', name: user }],
       });
@@ -351,7 +353,7 @@ describe('the admission policies about people', () => {
     await mustHelm('uninstall', 'slipway');
   });
 
-  it.each(['decisions', 'pins'])('type-check without a warning: %s', async (name) => {
+  it.each(['decisions', 'pins', 'jobs'])('type-check without a warning: %s', async (name) => {
     const status = await waitFor('the policy is type-checked', async () => {
       const { body } = await server.request(
         'GET',
@@ -389,6 +391,23 @@ describe('the admission policies about people', () => {
     expect(await patch('eddie', { spec: { suspend: true } })).toMatchObject({ code: 0 });
     expect((await patch('eddie', { spec: { pin: { reason: 'mine' } } })).code).toBe(1);
     expect(await patch('eddie', { spec: { pin: null } })).toMatchObject({ code: 0 });
+  });
+
+  it('refuse a Job of rollout.verify by who may not create Jobs, and leave other checks to them', async () => {
+    const smoke = { name: 'smoke', image: 'ghcr.io/acme/smoke:1' };
+    const job = { job: { template: { spec: { template: { spec: { containers: [smoke] } } } } } };
+    const http = { http: { service: 'web', port: 80, path: '/healthz' } };
+    const verify = (...checks: readonly object[]) => ({ spec: { rollout: { verify: checks } } });
+
+    expect((await patch('polly', verify(http, job))).stderr).toContain(
+      'spec.rollout.verify: polly may not have Jobs run in namespace shop: it needs the verb create on jobs.batch',
+    );
+    expect(await patch('polly', verify(http))).toMatchObject({ code: 0 });
+    expect(await patch('admin', verify(http, job))).toMatchObject({ code: 0 });
+    // What is there already does not keep anybody from editing the rest.
+    expect(await patch('polly', { spec: { suspend: true } })).toMatchObject({ code: 0 });
+    expect(await patch('polly', verify(job))).toMatchObject({ code: 0 });
+    expect(await patch('polly', verify())).toMatchObject({ code: 0 });
   });
 });
 

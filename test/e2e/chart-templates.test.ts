@@ -59,9 +59,11 @@ describe('the chart', () => {
         'Service/slipway-metrics',
         'ServiceAccount/slipway',
         'ValidatingAdmissionPolicy/slipway-decisions',
+        'ValidatingAdmissionPolicy/slipway-jobs',
         'ValidatingAdmissionPolicy/slipway-pins',
         'ValidatingAdmissionPolicy/slipway-records',
         'ValidatingAdmissionPolicyBinding/slipway-decisions',
+        'ValidatingAdmissionPolicyBinding/slipway-jobs',
         'ValidatingAdmissionPolicyBinding/slipway-pins',
         'ValidatingAdmissionPolicyBinding/slipway-records',
       ].sort(),
@@ -360,6 +362,26 @@ describe('the network policy', () => {
 
     expect(egressPorts(defaults)).toEqual([443, 6443]);
     expect(egressPorts(objects).sort()).toEqual([443, 5000, 6443, 80, 8443].sort());
+  });
+
+  it.each([
+    { url: 'http://prometheus.monitoring.svc:9090', port: 9090 },
+    { url: 'http://prometheus.monitoring.svc/prefix', port: 80 },
+    { url: 'https://prometheus.corp', port: 443 },
+  ])('opens the port of Prometheus: $url', async ({ url, port }) => {
+    const objects = await render({ values: { 'config.prometheus.url': url } });
+
+    expect(egressPorts(objects)).toContain(port);
+  });
+
+  it('opens ports of pods for rollout.verify, and none where there are to be none', async () => {
+    const verifying = (objects: readonly ManifestObject[]): readonly { to?: unknown; ports: unknown }[] =>
+      (find(objects, 'NetworkPolicy')['spec'].egress as { to?: unknown; ports: unknown }[]).filter(({ to }) => to);
+
+    expect(verifying(await render({ values: { 'networkPolicy.verifyPorts': [9000] } }))).toEqual([
+      { to: [{ namespaceSelector: {} }], ports: [{ port: 9000, protocol: 'TCP' }] },
+    ]);
+    expect(verifying(await render({ values: { 'networkPolicy.verifyPorts': [] } }))).toEqual([]);
   });
 
   it('limits who may scrape', async () => {

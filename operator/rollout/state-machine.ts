@@ -648,7 +648,9 @@ function stepChecks(observation: RolloutObservation, status: ImageRolloutStatus)
     return fail(observation, next, { class: 'Environment', reason: 'VerifyUnknown', message });
   }
   if (!isDeepStrictEqual(verify, status.verify)) return { kind: 'record', status: next };
-  return open.length === 0 ? undefined : { kind: 'wait', wakeAtMs: nowMs + CHECK_INTERVAL_MS };
+  if (open.length === 0) return undefined;
+  const deadlines = open.map((check) => checkDeadlineMs(observation, status, check));
+  return { kind: 'wait', wakeAtMs: Math.min(nowMs + CHECK_INTERVAL_MS, ...deadlines) };
 }
 
 /** Until when a check may leave its answer open. One that passed before has until after the soak. */

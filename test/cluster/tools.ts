@@ -76,6 +76,7 @@ const DEBIAN_TOOLS = {
   ip: { package: 'iproute2', path: '/usr/sbin/ip' },
   mmdebstrap: { package: 'mmdebstrap', path: '/usr/bin/mmdebstrap' },
   busybox: { package: 'busybox-static', path: '/usr/bin/busybox' },
+  prometheus: { package: 'prometheus', path: '/usr/bin/prometheus' },
   unzip: { package: 'unzip', path: '/usr/bin/unzip' },
 } as const;
 

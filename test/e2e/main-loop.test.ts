@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { findCondition } from '../../operator/api/conditions.ts';
 import type { WorkloadKind } from '../../operator/api/image-policy.ts';
 import type { ImagePolicy, ImageRollout } from '../../operator/api/kinds.ts';
-import { processOf, SHOP, SlipwayCluster, STARTS_WITHIN_MS, SYSTEM } from './support/slipway-cluster.ts';
+import { podSpec, processOf, SHOP, SlipwayCluster, STARTS_WITHIN_MS, SYSTEM } from './support/slipway-cluster.ts';
 
 jest.setTimeout(150_000);
 
@@ -100,7 +100,12 @@ async function listings(): Promise<ReadonlyMap<string, number>> {
   for (const { path, userAgent } of await world.cluster.registry.requests()) {
     const [, repository] = /^\/v2\/(acme\/.+)\/tags\/list/.exec(path) ?? [];
     // Its policies are deleted in the course of the tests.
-    if (repository === undefined || repository === 'acme/placed' || !userAgent.startsWith('slipway/')) continue;
+    if (
+      repository === undefined ||
+      ['acme/placed', 'acme/proved'].includes(repository) ||
+      !userAgent.startsWith('slipway/')
+    )
+      continue;
     counts.set(repository, (counts.get(repository) ?? 0) + 1);
   }
   return counts;
@@ -309,6 +314,57 @@ describe('an image that crashes', () => {
     expect(await world.imageWrites(back)).toHaveLength(1);
     const ready = (await world.pods('bad')).filter(({ status: pod }) => pod?.containerStatuses?.[0]?.ready);
     expect(ready).toHaveLength(1);
+  });
+});
+
+describe('an image that has to prove itself', () => {
+  beforeAll(async () => {
+    await Promise.all(['v1.0.0', 'v1.1.0'].map((tag) => world.push('proved', tag)));
+    await world.cluster.apply({
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'proved', namespace: SHOP },
+      spec: { selector: { app: 'proved' }, ports: [{ port: 80, targetPort: 8080 }] },
+    });
+    const look = 'wget -q -O - http://proved/ | grep -q "$SLIPWAY_TAG"';
+    const smoke = { image: `${world.image('proved')}:v1.0.0`, command: ['/bin/busybox', 'sh', '-c', look] };
+    await world.deploy({ proved: { containers: { web: { image: `${world.image('proved')}:v1.0.0` } } } });
+    await world.until(
+      'it is healthy',
+      async () => (await world.pods('proved'))[0]?.status?.containerStatuses?.[0]?.ready,
+    );
+    await world.follow({
+      proved: {
+        image: world.image('proved'),
+        targets: [{ kind: 'Deployment', name: 'proved' }],
+        rollout: {
+          verify: [
+            { http: { service: 'proved', port: 80, path: '/' } },
+            { job: { template: { spec: { template: { spec: podSpec({ containers: { smoke } }) } } } } },
+          ],
+        },
+      },
+    });
+  });
+
+  it('stays when its Service answers and its Job succeeds', async () => {
+    const { status } = await world.rollout('proved', 'v1.1.0', 'Succeeded');
+
+    expect(status?.verify).toEqual([
+      { check: 'http proved:80/', state: 'Passed', message: 'answered 200' },
+      { check: 'job', state: 'Passed', message: expect.stringContaining('succeeded') },
+    ]);
+  });
+
+  it('goes back when its Job fails, though its pods are healthy', async () => {
+    await world.push('proved', 'v1.2.0', undefined, 'nothing to see here\n');
+
+    const { status } = await world.rollout('proved', 'v1.2.0', 'RolledBack');
+
+    expect(status?.failure).toMatchObject({ class: 'Image', reason: 'VerifyFailed' });
+    expect(status?.targets).toMatchObject([{ state: 'Restored' }]);
+    await world.settled('proved', 'CandidateRejected');
+    await world.cluster.kubectl('-n', SHOP, 'delete', 'slpol,deploy,svc', 'proved');
   });
 });
 

@@ -148,14 +148,14 @@ export class SlipwayCluster implements AsyncDisposable {
     return `${this.cluster.registry.host}/acme/${name}`;
   }
 
-  /** Pushes a small web server, or with `script` a program that runs it. Returns the digest. */
-  push(name: string, tag: string, script?: string): Promise<string> {
+  /** Pushes a small web server with one page, or with `script` a program that runs it. Returns the digest. */
+  push(name: string, tag: string, script?: string, page = `${name} ${tag}\n`): Promise<string> {
     const shell = ['/bin/busybox', 'sh', '-c', script ?? ''];
     const server = ['/bin/busybox', 'httpd', '-f', '-p', '8080', '-h', '/www'];
     const image: ImageOptions = {
       layers: [
         [{ path: 'bin/busybox', content: this.#busybox, mode: 0o755 }],
-        [{ path: 'www/index.html', content: `${name} ${tag}\n` }],
+        [{ path: 'www/index.html', content: page }],
       ],
       config: { Entrypoint: script === undefined ? server : shell, User: '1000:1000' },
     };
@@ -364,17 +364,21 @@ function toWrites(events: readonly AuditEvent[]): Write[] {
     .sort((one, other) => one.startedAtMs - other.startedAtMs);
 }
 
+/** As the restricted Pod Security standard wants it. */
+export function podSpec({ containers, initContainers = {} }: Omit<WorkloadOptions, 'kind' | 'spec'>): object {
+  return {
+    imagePullSecrets: PULL_SECRETS,
+    terminationGracePeriodSeconds: 1,
+    initContainers: Object.entries(initContainers).map(toContainer),
+    containers: Object.entries(containers).map(toContainer),
+  };
+}
+
 function workload(name: string, options: WorkloadOptions, namespace: string): object {
-  const { kind = 'Deployment', initContainers = {}, spec } = options;
+  const { kind = 'Deployment', spec } = options;
   const template = {
     metadata: { labels: { app: name } },
-    spec: {
-      imagePullSecrets: PULL_SECRETS,
-      terminationGracePeriodSeconds: 1,
-      initContainers: Object.entries(initContainers).map(toContainer),
-      containers: Object.entries(options.containers).map(toContainer),
-      ...(kind === 'CronJob' && { restartPolicy: 'Never' }),
-    },
+    spec: { ...podSpec(options), ...(kind === 'CronJob' && { restartPolicy: 'Never' }) },
   };
   return {
     apiVersion: kind === 'CronJob' ? 'batch/v1' : 'apps/v1',

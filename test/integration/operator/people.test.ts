@@ -1,6 +1,7 @@
 // What fails is undone, remembered and does not come back; what people decide holds. A real API server and a real registry;
 // the test plays the controllers and writes the pods that crash.
 
+import { isDeepStrictEqual } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { findCondition } from '../../../operator/api/conditions.ts';
 import type { ImagePolicy } from '../../../operator/api/kinds.ts';
@@ -48,8 +49,8 @@ interface Scene {
   push(tag: string): Promise<string>;
   pinned(tag: string): string;
   digest(tag: string): string;
-  /** A pod of the workload that runs this tag and crashes. */
-  crash(tag: string, name?: string): Promise<void>;
+  /** A pod of the workload that runs this tag and crashes, with other containers by their images. */
+  crash(tag: string, others?: Readonly<Record<string, string>>): Promise<void>;
   decide(decision: string, tag?: string, by?: string): Promise<void>;
   live(): Promise<string>;
   patchPolicy(spec: object): Promise<void>;
@@ -78,13 +79,14 @@ async function scene(...tags: readonly string[]): Promise<Scene> {
     pinned,
     digest,
     live: async () => (await shop.images('web'))['web'] ?? '',
-    async crash(tag, name = 'web') {
-      const pod = `${name}-${tag.replaceAll('.', '-')}`;
+    async crash(tag, others = {}) {
+      const pod = `web-${tag.replaceAll('.', '-')}`;
+      const rest = Object.entries(others).map(([name, other]) => ({ name, image: other }));
       await shop.request('POST', `/api/v1/namespaces/${namespace}/pods`, {
         apiVersion: 'v1',
         kind: 'Pod',
-        metadata: { name: pod, labels: { app: name } },
-        spec: { containers: [{ name: 'web', image: pinned(tag) }] },
+        metadata: { name: pod, labels: { app: 'web' } },
+        spec: { containers: [{ name: 'web', image: pinned(tag) }, ...rest] },
       });
       await shop.request(
         'PATCH',
@@ -427,7 +429,8 @@ describe('a window', () => {
 
 describe('companions', () => {
   it('go forward and back as one change', async () => {
-    const { shop, image, pinned, push, digest } = await scene('v1.0.0');
+    const given = await scene('v1.0.0');
+    const { shop, image, pinned, push, digest, crash } = given;
     const worker = `${image}er`;
     const repository = `${shop.namespace}/weber`;
     const old = await registry.push(repository, 'v1.0.0');
@@ -446,18 +449,57 @@ describe('companions', () => {
     );
     expect(missing.message).toContain(worker);
     const fresh = await registry.push(repository, 'v1.1.0');
-    using _controllers = shop.playControllers(['web', 'Deployment']);
+    const good = { web: pinned('v1.1.0'), worker: `${worker}:v1.1.0@${fresh}` };
+    const run = async (images: object): Promise<void> => {
+      await waitFor('both have moved', async () => isDeepStrictEqual(await shop.images('web'), images), {
+        timeoutMs: 40_000,
+      });
+    };
+    await run(good);
+    await shop.becomeHealthy('web');
+    const [forward] = await shop.rolledOut('web', 1);
+    expect(forward?.spec.images.map(({ digest: it }) => it)).toEqual([digest('v1.1.0'), fresh]);
 
-    await waitFor(
-      'both have moved',
-      async () => {
-        const images = await shop.images('web');
-        return images['web'] === pinned('v1.1.0') && images['worker'] === `${worker}:v1.1.0@${fresh}`;
-      },
-      { timeoutMs: 40_000 },
-    );
-    const [rollout] = await shop.rolledOut('web', 1);
-    expect(rollout?.spec.images.map(({ digest: it }) => it)).toEqual([digest('v1.1.0'), fresh]);
+    await push('v1.2.0');
+    const bad = await registry.push(repository, 'v1.2.0');
+    await crash('v1.2.0', { worker: `${worker}:v1.2.0@${bad}` });
+    await isSetBack(given, 2, 'v1.1.0');
+    const policy = await shop.settled('web', 'CandidateRejected');
+
+    expect(await shop.images('web')).toEqual(good);
+    expect(policy.status?.quarantine).toMatchObject([
+      { tag: 'v1.2.0', images: [{ digests: [digest('v1.2.0')] }, { digests: [bad] }] },
+    ]);
+  });
+});
+
+describe('two policies on one workload', () => {
+  it('do not disturb one another when the image of one of them is set back', async () => {
+    const { shop, image, pinned, push, crash } = await scene('v1.0.0');
+    const proxy = `${image}-proxy`;
+    const repository = `${shop.namespace}/web-proxy`;
+    const old = await registry.push(repository, 'v1.0.0');
+    await shop.deploy('web', { containers: { web: pinned('v1.0.0'), proxy: `${proxy}:v1.0.0@${old}` } });
+    await shop.policy('web', { image, tags: SEMVER, targets: WEB });
+    await shop.policy('proxy', { image: proxy, tags: SEMVER, targets: WEB });
+    for (const name of ['web', 'proxy']) await shop.settled(name, 'UpToDate');
+
+    await push('v1.1.0');
+    await crash('v1.1.0');
+    const fresh = await registry.push(repository, 'v1.1.0');
+    using _controllers = shop.playControllers(['web', 'Deployment']);
+    await shop.settled('web', 'CandidateRejected', 60_000);
+    await waitFor('the other one has moved', async () => {
+      const [rollout] = await shop.readRollouts('proxy');
+      return rollout?.status?.state === 'Succeeded';
+    });
+
+    expect(await shop.images('web')).toEqual({ web: pinned('v1.0.0'), proxy: `${proxy}:v1.1.0@${fresh}` });
+    const all = [...(await shop.readRollouts('web')), ...(await shop.readRollouts('proxy'))];
+    expect(all.map(({ metadata, status }) => [metadata.name, status?.state])).toEqual([
+      ['web-1', 'RolledBack'],
+      ['proxy-1', 'Succeeded'],
+    ]);
   });
 });
 

@@ -137,7 +137,9 @@ export const imageRolloutSpec = z
       .array(z.string().max(64))
       .max(16)
       .optional()
-      .describe('UIDs of the ImageDecisions that this rollout uses up.'),
+      .describe(
+        'UIDs of the ImageDecisions that this rollout uses up, and of rejections that it overrules because a person pinned the image.',
+      ),
     images: z
       .array(
         z.object({
@@ -254,7 +256,11 @@ export const imageRolloutStatus = z
       .boolean()
       .optional()
       .describe('true: only the next run of a CronJob is missing. A newer image may take its place.'),
-    soakTime: timestamp().optional().describe('Since when every workload is healthy without a break.'),
+    soakTime: timestamp()
+      .optional()
+      .describe(
+        'Since when every workload is well. Pods that come and go do not start it over; one that was well and is not does.',
+      ),
     unproven: z
       .boolean()
       .optional()

@@ -439,6 +439,8 @@ interface Judgement {
   readonly failure?: Verdict;
   readonly isUnproven?: boolean;
   readonly awaitsRun?: boolean;
+  /** Its pods complain, which may pass. */
+  readonly isUnwell?: boolean;
   /** The run of a CronJob began here, and the deadline counts from it. */
   readonly runStartMs?: number;
 }
@@ -474,7 +476,7 @@ function stepVerifying(observation: RolloutObservation, status: ImageRolloutStat
   // What does not run cannot answer.
   const verified = isUnproven ? undefined : stepChecks(observation, next);
   if (verified !== undefined && verified.kind !== 'wait') return verified;
-  const soakTime = status.state === 'Soaking' ? (status.soakTime ?? toTimestamp(nowMs)) : toTimestamp(nowMs);
+  const soakTime = status.soakTime ?? toTimestamp(nowMs);
   const soakUntilMs = (parseTimestampMs(soakTime) ?? nowMs) + parseDurationMs(spec.settings.soak);
   const mayEnd = verified === undefined && (isIdle || nowMs >= soakUntilMs);
   if (mayEnd) return succeed(observation, next, isUnproven);
@@ -563,7 +565,8 @@ function judge(
         },
       };
     case 'failing':
-      if (!isLate && !health.isDefinite) return { target: { ...before, state: 'Applied', message: health.message } };
+      if (!isLate && !health.isDefinite)
+        return { target: { ...before, state: 'Applied', message: health.message }, isUnwell: true };
       return {
         target: { ...before, state: 'Failed', message: health.message },
         failure: { class: health.class, reason: health.reason, message: quote(health.message) },
@@ -582,9 +585,11 @@ function keepVerifying(
   const timed = open.filter((judgement) => judgement.awaitsRun !== true);
   const isTimed = timed.length > 0;
   const starts = timed.flatMap(({ runStartMs }) => (runStartMs === undefined ? [] : [runStartMs]));
-  // A soak that was interrupted starts over, with a deadline of its own.
+  // There is a deadline for becoming healthy again. The soak goes on meanwhile where pods only come and go, as when an
+  // autoscaler adds some, and starts over where one that was well is not.
   const isInterrupted = status.state === 'Soaking';
-  const { soakTime: _, awaitsRun: __, deadlineTime, ...rest } = next;
+  const { soakTime, awaitsRun: _, deadlineTime, ...rest } = next;
+  const isUnwell = open.some((judgement) => judgement.isUnwell === true);
   const nextDeadline =
     isTimed && starts.length === timed.length
       ? deadlineAfter(observation, Math.max(...starts))
@@ -595,6 +600,7 @@ function keepVerifying(
   const described = describe(observation, {
     ...rest,
     state: 'Verifying',
+    ...(soakTime !== undefined && !isUnwell && { soakTime }),
     ...(isTimed && { deadlineTime: nextDeadline }),
     ...(!isTimed && { awaitsRun: true }),
     message: `${next.failure === undefined ? '' : `${describeReason(next.failure)}. Waiting for the others: `}${missing.join('; ')}`,

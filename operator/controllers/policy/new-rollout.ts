@@ -35,6 +35,8 @@ export function newRollout(observation: PolicyObservation, orders: Orders, candi
   const isPersons = trigger === 'Pin' || trigger === 'Reject';
   const { rollout, pin } = policy.spec;
   const message = describeDecision(observation, orders, candidate, trigger);
+  const images = describeImages(observation, moves, candidate.wanted);
+  const decisions = [...(release === undefined ? [] : [release]), ...findOverruled(observation, images)].slice(0, 16);
   return {
     name: `${policy.metadata.name}-${number}`,
     number,
@@ -50,8 +52,8 @@ export function newRollout(observation: PolicyObservation, orders: Orders, candi
             ...(pin.digest !== undefined && { digest: pin.digest }),
           },
         }),
-      ...(release !== undefined && { decisions: [release] }),
-      images: describeImages(observation, moves, candidate.wanted),
+      ...(decisions.length > 0 && { decisions }),
+      images,
       targets: describeTargets(observation, orders, moves),
       settings: {
         progressDeadline: rollout.progressDeadline,
@@ -94,6 +96,15 @@ function findRelease(observation: PolicyObservation, { quarantine }: Orders, wan
     .flatMap(({ digests }) => digests)
     .map((digest) => observation.decisions.releases.get(digest)?.uid)
     .find((uid) => uid !== undefined && !used.has(uid));
+}
+
+/** Rejections that were known when a person pinned the image all the same: they do not end this rollout. */
+function findOverruled(
+  { decisions: { rejections } }: PolicyObservation,
+  images: ImageRolloutSpec['images'],
+): readonly string[] {
+  const made = images.flatMap(({ digest, digests = [] }) => [digest, ...digests].map((it) => rejections.get(it)?.uid));
+  return [...new Set(made.filter((uid) => uid !== undefined))];
 }
 
 function chooseTrigger(

@@ -197,16 +197,15 @@ export class RolloutReconciler {
     return claim?.holder === holder && claim.epoch === epoch && this.#policyOf(rollout)?.spec.suspend === false;
   }
 
-  /** A rejection of one of its images, made since it was created. */
+  /** A rejection of one of its images that it does not overrule. */
   #rejection({ metadata, spec }: ImageRollout): string | undefined {
     const all = this.#deps.decisions.byIndex('policy', `${metadata.namespace ?? ''}/${spec.policy.name}`);
     if (all.length === 0) return undefined;
     const { rejections } = readDecisions(all);
-    const sinceMs = parseTimestampMs(metadata.creationTimestamp) ?? 0;
     for (const { digest, digests = [] } of spec.images) {
       for (const alias of [digest, ...digests]) {
         const made = rejections.get(alias);
-        if (made !== undefined && made.timeMs >= sinceMs) return describeRejection(made);
+        if (made !== undefined && spec.decisions?.includes(made.uid) !== true) return describeRejection(made);
       }
     }
     return undefined;
@@ -268,7 +267,7 @@ export class RolloutReconciler {
     const isBack = status.state === 'RollingBack' && target.state === 'Undone';
     if (!isBack && !(isForward && (target.state === 'Applied' || target.state === 'Healthy'))) return undefined;
     const changes = changesOf(target, spec.targets[index], isBack ? 'undo' : 'apply');
-    const soakSinceMs = status.state === 'Soaking' ? parseTimestampMs(status.soakTime) : undefined;
+    const soakSinceMs = parseTimestampMs(status.soakTime);
     return this.#deps.health.read(
       {
         workload: live,

@@ -26,6 +26,7 @@ export interface Pod {
   readonly metadata: {
     readonly name: string;
     readonly uid?: string;
+    readonly creationTimestamp?: string;
     readonly deletionTimestamp?: string;
     readonly ownerReferences?: readonly { readonly uid: string }[];
   };

@@ -80,6 +80,9 @@ function worstFailure(
   for (const pod of pods.toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1))) {
     if (isDisrupted(pod) || !runsImages(pod.spec, images)) continue;
     const failure = findPodFailure(pod, [...images.keys()], soakSinceMs);
+    // A pod that an autoscaler has added meanwhile is on its way; only what it surely does wrong counts.
+    const isNew = soakSinceMs !== undefined && (parseTimestampMs(pod.metadata.creationTimestamp) ?? 0) >= soakSinceMs;
+    if (isNew && failure?.isDefinite === false) continue;
     if (failure !== undefined && (worst === undefined || rank(failure) > rank(worst))) worst = failure;
   }
   return worst;

@@ -965,13 +965,41 @@ describe('nextStep, when it fails', () => {
       expect(end.status).toMatchObject({ state: 'Succeeded' });
     });
 
-    it('starts over when a workload is not healthy for a while, with a deadline of its own', () => {
+    it.each<{ when: string; health: TargetHealth; soakTime: string | undefined }>([
+      {
+        when: 'starts over when what was well complains',
+        health: {
+          kind: 'failing',
+          class: 'Image',
+          reason: 'Unready',
+          message: 'container web is running and not ready',
+          isDefinite: false,
+        },
+        soakTime: undefined,
+      },
+      {
+        when: 'goes on while an autoscaler adds pods',
+        health: { kind: 'progressing', message: '2 of 3 pods are available' },
+        soakTime: START,
+      },
+    ])('$when, with a deadline of its own', ({ health, soakTime }) => {
       const nowMs = DEADLINE_MS + 60_000;
-      const status = statusOf(nextStep(soaking({ kind: 'progressing', message: 'evicted' }, { nowMs })), 'record');
+      const status = statusOf(nextStep(soaking(health, { nowMs })), 'record');
 
       expect(status).toMatchObject({ state: 'Verifying', targets: [{ state: 'Applied' }] });
       expect(Date.parse(status.deadlineTime!)).toBeGreaterThan(nowMs + 599_000);
-      expect(status).not.toHaveProperty('soakTime');
+      expect(status.soakTime).toBe(soakTime);
+    });
+
+    it('is over at the first time that everything is healthy again, when pods came and went until then', () => {
+      const progressing: TargetHealth = { kind: 'progressing', message: '2 of 3 pods are available' };
+      const before = statusOf(nextStep(soaking(progressing, { nowMs: SOAK_END_MS - 1_000 })), 'record');
+
+      const still = settle(soaking(progressing, { status: before, nowMs: SOAK_END_MS + 1_000 }));
+      expect(still.step.kind).toBe('wait');
+      const end = settle(soaking({ kind: 'healthy' }, { status: before, nowMs: SOAK_END_MS + 2_000 }));
+
+      expect(end.status).toMatchObject({ state: 'Succeeded' });
     });
 
     it('fails when the image crashes', () => {

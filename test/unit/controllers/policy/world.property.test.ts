@@ -110,6 +110,20 @@ describe('decide and the rollout state machine, through the days of a policy', (
     }
   });
 
+  it('bring a rejected image that a person pins all the same once, though the clock goes back in between', () => {
+    const world = live(
+      [
+        { kind: 'decide', decision: 'Reject', tag: '1.1.0' },
+        { kind: 'pass time', ms: -600_000 },
+        { kind: 'pin', tag: '1.1.0' },
+      ],
+      { running: ['1.1.0', '1.0.0'] },
+    );
+
+    expect(NAMES.map((name) => tagOf(world.image(name)))).toEqual(['1.1.0', '1.1.0']);
+    expect(world.rollouts.filter(({ spec }) => spec.trigger === 'Pin').length).toBeLessThanOrEqual(1);
+  });
+
   law('take a foreign change back at most twice in an hour for a workload', 400, (world) => {
     for (const history of historiesOf(world)) {
       const perAct = new Map<number, number>();

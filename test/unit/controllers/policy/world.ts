@@ -323,12 +323,10 @@ export class World {
     throw new Error(`rollout ${name} goes round in circles`);
   }
 
-  #rejection({ metadata, spec }: ImageRollout): string | undefined {
+  #rejection({ spec }: ImageRollout): string | undefined {
     const { rejections } = readDecisions(this.#decisions);
     const made = spec.images.map(({ digest }) => rejections.get(digest)).find((it) => it !== undefined);
-    return made !== undefined && made.timeMs >= Date.parse(metadata.creationTimestamp ?? '')
-      ? `rejected by ${made.by}`
-      : undefined;
+    return made !== undefined && spec.decisions?.includes(made.uid) !== true ? `rejected by ${made.by}` : undefined;
   }
 
   #target(name: Name, state: string | undefined): ObservedTarget {

@@ -206,6 +206,33 @@ describe('judgeTarget', () => {
       });
     });
 
+    it.each([
+      {
+        when: 'a pod that an autoscaler has just added is not ready',
+        created: '2026-01-05T08:01:00Z',
+        want: 'progressing',
+      },
+      { when: 'one that was there before is not ready any more', created: '2026-01-05T07:59:00Z', want: 'failing' },
+    ])('is $want when $when', ({ created, want }) => {
+      const soakSinceMs = Date.parse('2026-01-05T08:00:00Z');
+      const unready = { ready: false, started: true, state: { running: {} } };
+      const added = pod({ image: IMAGE, container: unready, metadata: { creationTimestamp: created } });
+      const scaling = workload({ progress: { kind: 'progressing', message: '2 of 3 pods are available' } });
+
+      expect(judge([added], { workload: scaling, soakSinceMs }).kind).toBe(want);
+    });
+
+    it('counts a crash of a pod that was added meanwhile', () => {
+      const soakSinceMs = Date.parse('2026-01-05T08:00:00Z');
+      const added = pod({
+        image: IMAGE,
+        container: crashLoop(3),
+        metadata: { creationTimestamp: '2026-01-05T08:01:00Z' },
+      });
+
+      expect(judge([added], { ...healthy, soakSinceMs })).toMatchObject({ kind: 'failing', isDefinite: true });
+    });
+
     it('does not count an earlier one', () => {
       const soakSinceMs = Date.parse('2026-01-05T08:05:00Z');
 

@@ -17,9 +17,9 @@ export default class LeakGuardEnvironment extends NodeEnvironment {
     this.#before = countResources();
   }
 
-  /** @param {import('@jest/types').Circus.AsyncEvent | import('@jest/types').Circus.SyncEvent} event */
+  /** @param {{ name: string, test?: { errors: readonly unknown[] } }} event */
   handleTestEvent(event) {
-    if (event.name === 'test_done') this.#hasFailed ||= event.test.errors.length > 0;
+    if (event.name === 'test_done') this.#hasFailed ||= (event.test?.errors.length ?? 0) > 0;
   }
 
   async teardown() {

@@ -74,8 +74,11 @@ const WRITE_RETRY_MS = 10_000;
 const BLOCKED_CHECK_MS = 30_000;
 /** More steps than any rollout of 100 workloads takes. */
 const MAX_STEPS = 1_000;
-/** The run of a CronJob wakes us; this is only the safety net. */
-const RUN_CHECK_MS = 300_000;
+/**
+ * A run that its schedule starts wakes us, because the CronJob says so. One that a person starts shows there only when it
+ * has ended, so the Jobs are looked at: often at first, and the less often the longer nobody came.
+ */
+const RUN_CHECK_MS = { least: 15_000, most: 300_000, ofAge: 0.1 };
 
 export class RolloutReconciler {
   readonly #deps: RolloutReconcilerDeps;
@@ -238,7 +241,11 @@ export class RolloutReconciler {
 
   #waitFor(observation: RolloutObservation, wakeAtMs: number | undefined): Result {
     if (observation.policy?.suspend === true) return {};
-    if (observation.status?.awaitsRun === true) return { requeueAfterMs: RUN_CHECK_MS };
+    if (observation.status?.awaitsRun === true) {
+      const { least, most, ofAge } = RUN_CHECK_MS;
+      const ageMs = observation.nowMs - (parseTimestampMs(observation.status.startTime) ?? observation.nowMs);
+      return { requeueAfterMs: Math.min(Math.max(ageMs * ofAge, least), most) };
+    }
     if (wakeAtMs === undefined) return observation.blockedBy === undefined ? {} : { requeueAfterMs: BLOCKED_CHECK_MS };
     return { requeueAfterMs: Math.max(0, Math.min(wakeAtMs - observation.nowMs, POD_CHECK_MS)) };
   }

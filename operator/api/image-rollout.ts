@@ -256,6 +256,13 @@ export const imageRolloutStatus = z
       .boolean()
       .optional()
       .describe('true: only the next run of a CronJob is missing. A newer image may take its place.'),
+    interruptions: z
+      .int()
+      .min(0)
+      .optional()
+      .describe(
+        'How often the soak started over because pods that were ready were not any more. The fifth time fails it.',
+      ),
     soakTime: timestamp()
       .optional()
       .describe(

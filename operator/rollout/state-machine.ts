@@ -97,6 +97,8 @@ type Failure = NonNullable<ImageRolloutStatus['failure']>;
 type Verdict = Omit<Failure, 'time'>;
 
 const CLAIM_RESPITE_MS = 15_000;
+/** A soak that starts over for the so manieth time is a failure. */
+const MAX_INTERRUPTIONS = 5;
 /** While a rollout soaks, its checks are asked this often. */
 const CHECK_INTERVAL_MS = 10_000;
 /** A check that says no this often in a row fails the rollout. */
@@ -263,7 +265,7 @@ function claim(observation: RolloutObservation): ImageRolloutStatus {
       kind: target.kind,
       name: target.name,
       state: 'Pending',
-      undo: chooseUndo(target, live),
+      undo: chooseUndo(target, targets[index]),
       ...(live !== undefined && { resourceVersion: live.metadata.resourceVersion }),
     };
   });
@@ -292,13 +294,22 @@ function describeUndo({ settings, targets }: ImageRolloutSpec, claimed: readonly
 /** The image before, if it was healthy; else the last good one, unless that is the very one that was not. */
 function chooseUndo(
   { containers }: RolloutTarget,
-  live: Workload | undefined,
+  observed: ObservedTarget | undefined,
 ): NonNullable<RolloutTargetStatus['undo']> {
-  // The end of the rollout before changed the workload a moment ago: that its controller has not looked is no illness.
-  const wasHealthy = live?.progress.kind !== 'progressing' || live.progress.isUnseen === true;
-  if (wasHealthy && containers.every(({ back }) => back !== undefined)) return 'Back';
+  const isProven = containers.every(({ back, lastGood }) => back !== undefined && back === lastGood);
+  if (!wasIll(observed, isProven) && containers.every(({ back }) => back !== undefined)) return 'Back';
   const isOther = containers.some(({ lastGood, back, from }) => lastGood !== back && lastGood !== from);
   return isOther && containers.every(({ lastGood }) => lastGood !== undefined) ? 'LastGood' : 'Blocked';
+}
+
+/**
+ * Pods that come and go are no illness, neither are pods of a proven image that are not ready yet, as when an autoscaler
+ * adds some; and that its controller has not looked at the end of the rollout before is none.
+ */
+function wasIll(observed: ObservedTarget | undefined, isProven: boolean): boolean {
+  const { live, health } = observed ?? {};
+  if (health !== undefined) return health.kind === 'failing' && (health.isDefinite || !isProven);
+  return live?.progress.kind === 'progressing' && live.progress.isUnseen !== true;
 }
 
 function pause(observation: RolloutObservation, status: ImageRolloutStatus): RolloutStep {
@@ -439,8 +450,8 @@ interface Judgement {
   readonly failure?: Verdict;
   readonly isUnproven?: boolean;
   readonly awaitsRun?: boolean;
-  /** Its pods complain, which may pass. */
-  readonly isUnwell?: boolean;
+  /** What its pods complain about, which may pass. */
+  readonly complaint?: Verdict;
   /** The run of a CronJob began here, and the deadline counts from it. */
   readonly runStartMs?: number;
 }
@@ -469,12 +480,18 @@ function stepVerifying(observation: RolloutObservation, status: ImageRolloutStat
   if (next.targets?.every(({ state }) => state === 'Gone') === true)
     return finish(observation, 'Aborted', 'every workload is gone', next);
   if (failure !== undefined && mayFail) return fail(observation, next, failure);
-  if (!isSettled) return keepVerifying(observation, status, next, judgements);
+  // Well, and not well, over and over: that is how it is.
+  const complaint = judgements.find((judgement) => judgement.complaint !== undefined)?.complaint;
+  const isInterrupted = status.state === 'Soaking' && complaint !== undefined;
+  const interruptions = (status.interruptions ?? 0) + (isInterrupted ? 1 : 0);
+  if (isInterrupted && interruptions >= MAX_INTERRUPTIONS) return fail(observation, next, complaint);
+  if (!isSettled)
+    return keepVerifying(observation, status, { ...next, ...(interruptions > 0 && { interruptions }) }, judgements);
   const settled = judgements.filter(({ target }) => target.state === 'Healthy');
   const isUnproven = settled.some((judgement) => judgement.isUnproven === true);
   const isIdle = settled.every((judgement) => judgement.isUnproven === true);
   // What does not run cannot answer.
-  const verified = isUnproven ? undefined : stepChecks(observation, next);
+  const verified = isIdle ? undefined : stepChecks(observation, next);
   if (verified !== undefined && verified.kind !== 'wait') return verified;
   const soakTime = status.soakTime ?? toTimestamp(nowMs);
   const soakUntilMs = (parseTimestampMs(soakTime) ?? nowMs) + parseDurationMs(spec.settings.soak);
@@ -566,7 +583,10 @@ function judge(
       };
     case 'failing':
       if (!isLate && !health.isDefinite)
-        return { target: { ...before, state: 'Applied', message: health.message }, isUnwell: true };
+        return {
+          target: { ...before, state: 'Applied', message: health.message },
+          complaint: { class: health.class, reason: health.reason, message: quote(health.message) },
+        };
       return {
         target: { ...before, state: 'Failed', message: health.message },
         failure: { class: health.class, reason: health.reason, message: quote(health.message) },
@@ -589,7 +609,7 @@ function keepVerifying(
   // autoscaler adds some, and starts over where one that was well is not.
   const isInterrupted = status.state === 'Soaking';
   const { soakTime, awaitsRun: _, deadlineTime, ...rest } = next;
-  const isUnwell = open.some((judgement) => judgement.isUnwell === true);
+  const isUnwell = open.some((judgement) => judgement.complaint !== undefined);
   const nextDeadline =
     isTimed && starts.length === timed.length
       ? deadlineAfter(observation, Math.max(...starts))
@@ -662,7 +682,8 @@ function stepChecks(observation: RolloutObservation, status: ImageRolloutStatus)
 /** Until when a check may leave its answer open. One that passed before has until after the soak. */
 function checkDeadlineMs({ spec, nowMs }: RolloutObservation, status: ImageRolloutStatus, check: CheckStatus): number {
   const deadlineMs = parseTimestampMs(status.deadlineTime) ?? Infinity;
-  if (check.state === 'Pending') return deadlineMs;
+  // Until the soak begins, the deadline is that of the workloads, which may be nearly over when the first answer comes.
+  if (check.state === 'Pending') return status.state === 'Soaking' ? deadlineMs : Infinity;
   const { soak, progressDeadline } = spec.settings;
   const soakSinceMs = parseTimestampMs(status.soakTime) ?? nowMs;
   return Math.max(deadlineMs, soakSinceMs + parseDurationMs(soak) + parseDurationMs(progressDeadline));

@@ -130,7 +130,11 @@ export async function play(
     await theatre.ended();
     await struck.settle();
     await theatre.ended();
-    return { ending: await theatre.ending(wanted), writes: proxy.writes.length, struckAt };
+    const ending = await theatre.ending(wanted);
+    // A write that comes after the end may have been struck just now.
+    proxy.interception = undefined;
+    await struck.settle();
+    return { ending, writes: proxy.writes.length, struckAt };
   } catch (error) {
     const logs = [first, ...others].map((process) => process.logTail(6)).join('\n');
     throw new Error(
@@ -224,37 +228,40 @@ function disturb(disturbance: Disturbance, means: Means): Struck {
     }
     case 'kill': {
       const { write, when } = disturbance;
-      proxy.interception = {
-        write,
-        when,
-        act: async () => {
-          strike();
-          first.kill('SIGKILL');
-          await first.ended;
-          proxy.interception = undefined;
-          await takeOver();
+      let replaced: Promise<void> | undefined;
+      const replace = async () => {
+        strike();
+        first.kill('SIGKILL');
+        await first.ended;
+        proxy.interception = undefined;
+        await takeOver();
+      };
+      proxy.interception = { write, when, act: () => (replaced = replace()) };
+      return {
+        async settle() {
+          await replaced;
         },
       };
-      return nothing;
     }
     case 'freeze': {
       const { write, forMs } = disturbance;
       let frozen: Promise<void> | undefined;
+      let replaced: Promise<void> | undefined;
       proxy.interception = {
         write,
         when: 'before',
-        act: async () => {
+        act: () => {
           strike();
           first.kill('SIGSTOP');
           proxy.interception = undefined;
           frozen = delay(forMs);
-          await takeOver();
+          return (replaced = takeOver());
         },
       };
       return {
         async settle() {
           if (frozen === undefined) return;
-          await frozen;
+          await Promise.all([frozen, replaced]);
           first.kill('SIGCONT');
           // It finds out that it does not lead any more, and ends.
           await Promise.race([first.ended, delay(5_000)]);

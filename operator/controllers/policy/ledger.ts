@@ -164,9 +164,14 @@ function addGood(entry: LedgerEntry, image: string): LedgerEntry {
   return { ...entry, good: [image, ...others].slice(0, MAX_GOOD_IMAGES) };
 }
 
-/** Whether the rollout proved its image on this workload: healthy through the soak. */
+/**
+ * Whether the rollout proved its image on this workload: healthy through the soak. Where some of the workloads did not run,
+ * theirs says why, and the others are proven all the same.
+ */
 function isProof({ status }: ImageRollout, index: number): boolean {
-  return status?.state === 'Succeeded' && status.unproven !== true && status.targets?.[index]?.state === 'Healthy';
+  const target = status?.targets?.[index];
+  const isUnproven = status?.unproven === true && target?.message !== undefined;
+  return status?.state === 'Succeeded' && target?.state === 'Healthy' && !isUnproven;
 }
 
 function isAtFault({ status }: ImageRollout): boolean {

@@ -72,6 +72,8 @@ const POD_CHECK_MS = 10_000;
 const WRITE_RETRY_MS = 10_000;
 /** Somebody else's rollout is waited for; its end wakes us, this is only the safety net. */
 const BLOCKED_CHECK_MS = 30_000;
+/** So often the annotation is taken off at the end, before it is left where it is. */
+const RELEASE_ATTEMPTS = 3;
 /** More steps than any rollout of 100 workloads takes. */
 const MAX_STEPS = 1_000;
 /**
@@ -269,7 +271,8 @@ export class RolloutReconciler {
   ): Promise<TargetHealth | undefined> {
     const { status, spec } = rollout;
     const target = status?.targets?.[index];
-    if (status === undefined || target === undefined || status.suspendedTime !== undefined) return undefined;
+    if (status?.claim === undefined) return this.#readHealthBefore(rollout, index, live, signal);
+    if (target === undefined || status.suspendedTime !== undefined) return undefined;
     const isForward = status.state === 'Verifying' || status.state === 'Soaking';
     const isBack = status.state === 'RollingBack' && target.state === 'Undone';
     if (!isBack && !(isForward && (target.state === 'Applied' || target.state === 'Healthy'))) return undefined;
@@ -285,6 +288,18 @@ export class RolloutReconciler {
       },
       signal,
     );
+  }
+
+  /** What the pods say of the image before, where not all of them are up: what an undo may bring back depends on it. */
+  async #readHealthBefore(
+    { spec }: ImageRollout,
+    index: number,
+    live: Workload,
+    signal: AbortSignal,
+  ): Promise<TargetHealth | undefined> {
+    if (live.progress.kind !== 'progressing' || live.progress.isUnseen === true) return undefined;
+    const images = new Map(spec.targets[index]?.containers.map(({ name, from }) => [name, from]));
+    return this.#deps.health.read({ workload: live, images, sinceMs: 0 }, signal);
   }
 
   async #readLive(rollout: ImageRollout, index: number, signal: AbortSignal): Promise<Workload | undefined> {
@@ -333,7 +348,12 @@ export class RolloutReconciler {
       // What was decided on is no longer so: look again and decide anew.
       if (error.isConflict || error.isFailedTest) {
         const fresh = await this.#readLive(rollout, index, signal);
-        return fresh === undefined ? {} : { live: fresh };
+        if (fresh?.metadata.resourceVersion !== live.metadata.resourceVersion)
+          return fresh === undefined ? {} : { live: fresh };
+        // Nothing has moved: somebody refuses the write and says so in the same words.
+        if (error.isConflict) throw error;
+        log.warn('Writing the image was refused', { err: error });
+        return { live: fresh, writeProblem: error.message.slice(0, 1024) };
       }
       if (error.status >= 400 && error.status < 500 && error.status !== 429) {
         log.warn('Writing the image was refused', { err: error });
@@ -370,7 +390,8 @@ export class RolloutReconciler {
     });
   }
 
-  async #release(rollout: ImageRollout, index: number, { signal }: Context): Promise<void> {
+  async #release(rollout: ImageRollout, index: number, context: Context, attempt = 1): Promise<void> {
+    const { signal } = context;
     const { resource, cache } = requireKind(this.#deps.workloads, targetAt(rollout, index).kind);
     try {
       const raw = await this.#deps.client.patchJson(
@@ -381,10 +402,10 @@ export class RolloutReconciler {
       );
       cache.applyWrite(raw);
     } catch (error) {
-      // Gone, taken over, or refused by 4xx: an annotation that names a finished rollout is free anyway.
-      const isRefused = error instanceof KubeError && error.status >= 400 && error.status < 500;
-      if (isRefused && error.status !== 429 && !error.isConflict) return;
-      throw error;
+      if (!(error instanceof KubeError) || error.status < 400 || error.status === 429 || error.isConflict) throw error;
+      // Gone, taken over, or refused: an annotation that names a finished rollout is free anyway, and the result has to be
+      // told, also where an admission webhook is broken for good.
+      if (error.status >= 500 && attempt < RELEASE_ATTEMPTS) await this.#release(rollout, index, context, attempt + 1);
     }
   }
 

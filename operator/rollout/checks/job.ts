@@ -36,6 +36,8 @@ interface JobTemplate {
 
 const jobs = defineResource<Job>({ group: 'batch', version: 'v1', kind: 'Job', plural: 'jobs' });
 const TTL_SECONDS = 3_600;
+/** As the other checks, it has to say no three times: behind a Service, a pod on its way out may have answered the first. */
+const RETRIES = 2;
 
 export interface JobCheckDeps {
   /** Fenced: it creates the Job. */
@@ -107,7 +109,7 @@ function toJob(template: JobTemplate, name: string, rollout: CheckedRollout) {
       ],
     },
     spec: {
-      backoffLimit: 0,
+      backoffLimit: RETRIES,
       ttlSecondsAfterFinished: TTL_SECONDS,
       ...spec,
       template: {

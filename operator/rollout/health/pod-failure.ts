@@ -31,6 +31,10 @@ const DISRUPTIONS = new Set([
 /** The registry or the runtime says that there is no such image for this machine. */
 const NO_SUCH_IMAGE =
   /manifest unknown|not found|no match(?:ing manifest)? for (?:platform|manifest)|no matching manifest|does not exist|invalid reference format|unsupported manifest|exec format error|wrong architecture/i;
+/** The runtime or the kubelet lost the container; how it ended is not known. */
+const LOST = new Set(['Unknown', 'ContainerStatusUnknown']);
+/** A volume is not as the pod wants it. */
+const CANNOT_MOUNT = /error mounting|failed to generate .*spec|failed to stat|volume-subpath/i;
 /** The image cannot be started: its command is not there, or not for this machine. */
 const CANNOT_START =
   /exec format error|executable file not found|no such file or directory|permission denied|is a directory|stat .*: no such|exec: /i;
@@ -101,7 +105,7 @@ function findContainerFailure(
     case 'CreateContainerError':
     case 'StartError': {
       const message = `${waiting.reason}: ${waiting.message ?? exit ?? 'no message'}`;
-      const isImage = CANNOT_START.test(message);
+      const isImage = CANNOT_START.test(message) && !CANNOT_MOUNT.test(message);
       return { class: isImage ? 'Image' : 'Environment', reason: waiting.reason, message, isDefinite: isImage };
     }
     default:
@@ -125,7 +129,8 @@ function findContainerFailure(
 
 /** Undefined for a container that ended well, or never ended. */
 function describeExit(ended: NonNullable<ContainerStatus['state']>['terminated']): string | undefined {
-  if (ended === undefined || (ended.exitCode === 0 && ended.reason === 'Completed')) return undefined;
+  if (ended === undefined || LOST.has(ended.reason ?? '') || (ended.exitCode === 0 && ended.reason === 'Completed'))
+    return undefined;
   const message = ended.message?.trim();
   const why = message === undefined || message === '' ? '' : `: ${message}`;
   return `${ended.reason ?? 'ended'} with exit code ${ended.exitCode ?? 'unknown'}${why}`;
@@ -134,8 +139,10 @@ function describeExit(ended: NonNullable<ContainerStatus['state']>['terminated']
 function describePull(reason: string, text = ''): PodFailure {
   // "Back-off pulling image …" says nothing that its cause, which newer kubelets append, does not.
   const cause = text.replace(/^Back-off pulling image "[^"]*": (?:ErrImagePull: )?/, '').trim();
+  // Names may have any number in them.
+  const words = cause.replaceAll(/"[^"]*"|\S*\/\S*/g, '');
   const isImage =
-    NO_SUCH_IMAGE.test(cause) && !/\b(?:401|403|unauthorized|denied|forbidden|429|50[0-9])\b/i.test(cause);
+    NO_SUCH_IMAGE.test(words) && !/\b(?:401|403|unauthorized|denied|forbidden|429|50[0-9])\b/i.test(words);
   return {
     class: isImage ? 'Image' : 'Environment',
     // One word for both states, between which the kubelet goes back and forth.

@@ -189,7 +189,7 @@ const SCENES: Readonly<Record<string, (scene: Scene) => Promise<void>>> = {
     const [rollout] = await shop.rolledOut('web', 1, 'Aborted');
     expect(rollout?.status?.message).toContain('the policy is gone');
     expect(await shop.images('web')).toEqual({ web: pinned('v1.1.0') });
-    expect((await shop.workload('web')).metadata.annotations ?? {}).not.toHaveProperty('slipway.dev/rollout');
+    expect((await shop.workload('web')).metadata.annotations ?? {}).not.toHaveProperty(['slipway.dev/rollout']);
 
     // Nobody collects garbage here, so the old rollout still has the name that the new policy would use first.
     push('v1.2.0');
@@ -354,6 +354,99 @@ const SCENES: Readonly<Record<string, (scene: Scene) => Promise<void>>> = {
 
     expect(rollout?.spec.trigger).toBe('Reassert');
     expect(await shop.images('web')).toEqual({ web: pinned('v1.0.0') });
+  },
+
+  async 'a write that an admission policy refuses is tried for as long as the deadline, and quoted'(scene) {
+    const { shop, image, push, pinned } = scene;
+    push('v1.0.0');
+    push('v1.1.0');
+    await shop.deploy('web', { containers: { web: pinned('v1.0.0') } });
+    const name = `frozen.${shop.namespace}.test`;
+    const namespaceSelector = { matchLabels: { 'kubernetes.io/metadata.name': shop.namespace } };
+    const resourceRules = [
+      { apiGroups: ['apps'], apiVersions: ['v1'], operations: ['UPDATE'], resources: ['deployments'] },
+    ];
+    await controlPlane.apply(
+      {
+        apiVersion: 'admissionregistration.k8s.io/v1',
+        kind: 'ValidatingAdmissionPolicy',
+        metadata: { name },
+        spec: {
+          matchConstraints: { namespaceSelector, resourceRules },
+          validations: [
+            { expression: 'object.spec.template == oldObject.spec.template', message: 'no change before christmas' },
+          ],
+        },
+      },
+      {
+        apiVersion: 'admissionregistration.k8s.io/v1',
+        kind: 'ValidatingAdmissionPolicyBinding',
+        metadata: { name },
+        spec: { policyName: name, validationActions: ['Deny'] },
+      },
+    );
+    await shop.deploy('probe', { containers: { web: pinned('v1.0.0') } });
+    let count = 0;
+    await waitFor('the admission policy is in force', () =>
+      shop.setImage('probe', 'web', `${image}:probe-${(count += 1)}`).then(
+        () => false,
+        () => true,
+      ),
+    );
+    await shop.policy('web', { image, tags: SEMVER, targets: WEB, rollout: { progressDeadline: '15s' } });
+
+    const [rollout] = await shop.rolledOut('web', 1, 'RolledBack', SECOND_POLL_MS);
+
+    expect(rollout?.status?.failure).toMatchObject({
+      class: 'Environment',
+      reason: 'WriteRefused',
+      message: expect.stringContaining('no change before christmas'),
+    });
+    expect(await shop.images('web')).toEqual({ web: pinned('v1.0.0') });
+    const refused = (await controlPlane.auditEvents()).filter(
+      ({ objectRef, verb, responseStatus }) =>
+        objectRef?.namespace === shop.namespace && verb === 'patch' && responseStatus?.code === 422,
+    );
+    expect(refused.length).toBeLessThan(10);
+  },
+
+  async 'a webhook that is broken for good keeps no result from being told'({ shop, image, push, pinned }) {
+    push('v1.0.0');
+    push('v1.1.0');
+    await shop.deploy('web', { containers: { web: pinned('v1.0.0') } });
+    const name = `broken.${shop.namespace}.test`;
+    await controlPlane.apply({
+      apiVersion: 'admissionregistration.k8s.io/v1',
+      kind: 'ValidatingWebhookConfiguration',
+      metadata: { name },
+      webhooks: [
+        {
+          name,
+          clientConfig: { url: 'https://127.0.0.1:1/' },
+          namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': shop.namespace } },
+          rules: [{ apiGroups: ['apps'], apiVersions: ['v1'], operations: ['UPDATE'], resources: ['deployments'] }],
+          matchConditions: [
+            {
+              name: 'takes-the-mark-off',
+              expression:
+                "has(oldObject.metadata.annotations) && 'slipway.dev/rollout' in oldObject.metadata.annotations && " +
+                "!(has(object.metadata.annotations) && 'slipway.dev/rollout' in object.metadata.annotations)",
+            },
+          ],
+          sideEffects: 'None',
+          admissionReviewVersions: ['v1'],
+        },
+      ],
+    });
+    using _controllers = shop.playControllers(['web', 'Deployment']);
+    await shop.policy('web', { image, tags: SEMVER, targets: WEB });
+
+    await shop.rolledOut('web', 1, 'Succeeded', SECOND_POLL_MS);
+
+    expect((await shop.workload('web')).metadata.annotations).toHaveProperty(['slipway.dev/rollout']);
+    push('v1.2.0');
+    await shop.rolledOut('web', 2, 'Succeeded', SECOND_POLL_MS);
+    expect(await shop.images('web')).toEqual({ web: pinned('v1.2.0') });
   },
 
   async 'others may write the policy all the time'({ shop, image, push, pinned }) {

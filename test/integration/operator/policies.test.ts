@@ -149,7 +149,7 @@ describe('moving forward', () => {
         proxy: 'envoy:v1',
       });
       expect(rollout?.status?.unproven).toBe(kind === 'CronJob' ? true : undefined);
-      expect((await shop.workload('web', kind)).metadata.annotations ?? {}).not.toHaveProperty('slipway.dev/rollout');
+      expect((await shop.workload('web', kind)).metadata.annotations ?? {}).not.toHaveProperty(['slipway.dev/rollout']);
     },
   );
 

@@ -372,6 +372,14 @@ describe('nextStep, when only some of the workloads run', () => {
     expect(end.status).toMatchObject({ state: 'Succeeded', unproven: true });
   });
 
+  it('asks the checks of those that run, and of nobody when none of them runs', () => {
+    const http = { http: { service: 'web', port: 80, path: '/healthz', scheme: 'HTTP' as const } };
+    const given = (a: ObservedTarget) => verifying(a, running(idle, 'api'), { spec: specOf({ verify: [http] }) });
+
+    expect(given(running(healthy)).step).toEqual({ kind: 'check', indexes: [0] });
+    expect(given(running(idle)).status).toMatchObject({ state: 'Succeeded', unproven: true });
+  });
+
   it('does not wait when none of them runs', () => {
     expect(verifying(running(idle), running(idle, 'api')).status).toMatchObject({ state: 'Succeeded', unproven: true });
   });

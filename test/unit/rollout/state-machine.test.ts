@@ -782,6 +782,27 @@ describe('nextStep, when it fails', () => {
     expect(status.targets).toMatchObject([{ undo: want }]);
   });
 
+  it.each<{
+    when: string;
+    health: TargetHealth;
+    lastGood?: string;
+    want: RolloutTargetStatus['undo'];
+  }>([
+    { when: 'pods come and go', health: { kind: 'progressing', message: '2 of 3 pods' }, want: 'Back' },
+    { when: 'pods of a proven image have no room', health: full, lastGood: BACK, want: 'Back' },
+    { when: 'pods of an image that nobody has proven are not up', health: full, want: 'Blocked' },
+    { when: 'pods of a proven image crash all the same', health: crash, lastGood: BACK, want: 'Blocked' },
+    { when: 'its pods crash, and another image was good', health: crash, lastGood: GOOD, want: 'LastGood' },
+  ])('settles by what the pods say what an undo brings back: $want when $when', ({ health, lastGood, want }) => {
+    const { lastGood: _, ...bare } = container;
+    const containers = [{ ...bare, ...(lastGood && { lastGood }) }];
+    const target: ObservedTarget = { ...before({ progress: progressing }), health };
+
+    const status = statusOf(nextStep(observe({ spec: spec({}, containers), targets: [target] })), 'record');
+
+    expect(status.targets).toMatchObject([{ undo: want }]);
+  });
+
   it('records a definite failure of the image before it sets anything back', () => {
     const status = statusOf(nextStep(verifyingWith(crash)), 'record');
 
@@ -1006,6 +1027,29 @@ describe('nextStep, when it fails', () => {
       expect(statusOf(nextStep(soaking(crash)), 'record')).toMatchObject({ state: 'RollingBack' });
     });
 
+    it('fails when what was well complains for the fifth time, and not by pods that come and go', () => {
+      const unready: TargetHealth = { ...crash, reason: 'Unready', message: 'not ready', isDefinite: false };
+      const scaling: TargetHealth = { kind: 'progressing', message: '2 of 3 pods are available' };
+      let status: ImageRolloutStatus | undefined;
+      let nowMs = START_MS;
+      const look = (health: TargetHealth) => {
+        nowMs += 10_000;
+        ({ status } = settle(soaking(health, { nowMs, ...(status && { status }) })));
+        return status!;
+      };
+      for (let count = 1; count <= 4; count += 1) {
+        look(scaling);
+        expect(look({ kind: 'healthy' })).toMatchObject({ state: 'Soaking' });
+        expect(look(unready)).toMatchObject({ state: 'Verifying', interruptions: count });
+        expect(look({ kind: 'healthy' })).toMatchObject({ state: 'Soaking' });
+      }
+
+      expect(look(unready)).toMatchObject({
+        state: 'RollingBack',
+        failure: { class: 'Image', reason: 'Unready', message: 'Deployment web: not ready' },
+      });
+    });
+
     it('does not count the time that the policy was suspended', () => {
       const suspended = statusOf(
         nextStep(soaking({ kind: 'healthy' }, { policy: { generation: 2, suspend: true } })),
@@ -1062,11 +1106,27 @@ describe('nextStep, when it fails', () => {
 
     it('does not blame the image when nobody can tell', () => {
       const unknown = { kind: 'unknown', message: 'Service web does not exist' } as const;
-      const status = statusOf(nextStep(healthy({ checks: [unknown] })), 'record');
+      const asked = statusOf(nextStep(healthy({ checks: [unknown] })), 'record');
+      const status = statusOf(nextStep(healthy({ status: asked, checks: [unknown] })), 'record');
+      expect(status.state).toBe('Soaking');
+      const askedAgain = (nowMs: number) => nextStep(healthy({ status, checks: [unknown], nowMs }));
+      const deadlineMs = Date.parse(status.deadlineTime!);
+      expect(askedAgain(deadlineMs - 1).kind).toBe('wait');
 
-      const failed = statusOf(nextStep(healthy({ status, checks: [unknown], nowMs: DEADLINE_MS })), 'record');
+      const failed = statusOf(askedAgain(deadlineMs), 'record');
 
       expect(failed).toMatchObject({ failure: { class: 'Environment', reason: 'VerifyUnknown' } });
+    });
+
+    it('gives them their time though the workloads took nearly all of theirs', () => {
+      const pending = { kind: 'pending', message: 'Job web-1-verify-0 runs' } as const;
+      const nowMs = DEADLINE_MS - 1;
+      const asked = statusOf(nextStep(healthy({ checks: [pending], nowMs })), 'record');
+
+      const { step, status } = settle(healthy({ status: asked, checks: [pending], nowMs: DEADLINE_MS + 1_000 }));
+
+      expect(step.kind).toBe('wait');
+      expect(status).toMatchObject({ state: 'Soaking' });
     });
   });
 

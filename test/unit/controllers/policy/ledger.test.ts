@@ -482,6 +482,34 @@ describe('runningDigest', () => {
   });
 });
 
+describe('readLedger, of what is proven', () => {
+  const goodAfter = (status: ImageRollout['status']): readonly string[] =>
+    readOne({
+      live: TO_IMAGE,
+      recorded: [entry(FROM_IMAGE, { good: [FROM_IMAGE] })],
+      rollouts: [rollout(1, FROM_IMAGE, TO_IMAGE, status)],
+    }).entry.good ?? [];
+  const unproven = { unproven: true };
+
+  it.each<{ when: string; status: ImageRollout['status']; want: readonly string[] }>([
+    { when: 'it was healthy', status: succeeded, want: [TO_IMAGE] },
+    {
+      when: 'it was healthy, and another workload did not run',
+      status: rolloutStatus('Succeeded', 'Healthy', { status: unproven }),
+      want: [TO_IMAGE],
+    },
+    {
+      when: 'it did not run',
+      status: rolloutStatus('Succeeded', 'Healthy', { status: unproven, target: { message: 'scaled to zero' } }),
+      want: [],
+    },
+    { when: 'it is not over', status: rolloutStatus('Soaking', 'Healthy'), want: [] },
+    { when: 'it failed', status: failed, want: [] },
+  ])('has $want.length good images when $when', ({ status, want }) => {
+    expect(goodAfter(status).filter((image) => image === TO_IMAGE)).toEqual(want);
+  });
+});
+
 describe('readLedger, when the rollout that wrote an image is gone', () => {
   const recorded = [entry(FROM_IMAGE)];
 

@@ -137,7 +137,7 @@ describe('a Job check', () => {
     expect(kind).toBe('pending');
     expect(created).toMatchObject({
       metadata: { name, ownerReferences: [{ kind: 'ImageRollout', uid: ROLLOUT.uid }] },
-      spec: { backoffLimit: 0, template: { spec: { restartPolicy: 'Never' } } },
+      spec: { backoffLimit: 2, template: { spec: { restartPolicy: 'Never' } } },
     });
     const { env } = (created as { spec: { template: { spec: { containers: { env: object[] }[] } } } }).spec.template
       .spec.containers[0]!;

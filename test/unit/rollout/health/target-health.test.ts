@@ -83,6 +83,50 @@ describe('judgeTarget', () => {
       says: '429',
     },
     {
+      when: 'the registry is down, and the name of the image has a number in it',
+      given: {
+        container: waitingFor(
+          'ErrImagePull',
+          'failed to pull and unpack image "ghcr.io/acme/web:401": failed to resolve reference "ghcr.io/acme/web:401": connection refused',
+        ),
+      },
+      want: ['Environment', 'ImagePullBackOff', false],
+      says: 'refused',
+    },
+    {
+      when: 'there is no such image, and its name has a number in it',
+      given: {
+        container: waitingFor(
+          'ErrImagePull',
+          'rpc error: failed to resolve reference "ghcr.io/acme/web:v1.401": ghcr.io/acme/web:v1.401: not found',
+        ),
+      },
+      want: ['Image', 'ImagePullBackOff', true],
+      says: 'not found',
+    },
+    {
+      when: 'a volume cannot be mounted',
+      given: {
+        container: waitingFor(
+          'RunContainerError',
+          'failed to create containerd task: error mounting "/var/lib/kubelet/x" to rootfs: no such file or directory',
+        ),
+      },
+      want: ['Environment', 'RunContainerError', false],
+      says: 'mounting',
+    },
+    {
+      when: 'the path of a volume is not there',
+      given: {
+        container: waitingFor(
+          'CreateContainerError',
+          'failed to generate container "x" spec: failed to stat "/data": stat /data: no such file or directory',
+        ),
+      },
+      want: ['Environment', 'CreateContainerError', false],
+      says: '/data',
+    },
+    {
       when: 'the registry does not answer',
       given: { container: waitingFor('ErrImagePull', 'dial tcp: i/o timeout') },
       want: ['Environment', 'ImagePullBackOff', false],
@@ -158,6 +202,15 @@ describe('judgeTarget', () => {
       given: { container: crashLoop(), status: { conditions: [{ type: 'DisruptionTarget', status: 'True' }] } },
     },
     { when: 'another container crashes', given: { sidecar: crashLoop() } },
+    {
+      when: 'its node lost the container',
+      given: {
+        container: {
+          ready: false,
+          state: { terminated: { reason: 'ContainerStatusUnknown', exitCode: 137, message: 'could not be located' } },
+        },
+      },
+    },
     { when: 'it is being created', given: { container: waitingFor('ContainerCreating') } },
     { when: 'nothing is wrong', given: {} },
   ])('blames nobody when $when', ({ given }) => {

@@ -36,8 +36,13 @@ export function wire(wiring: Wiring): void {
     }
   };
 
-  policies.onEvent(({ type, object, previous, initial }) => {
-    if (type === 'updated' && !isSpecChange(object, previous)) return;
+  policies.onEvent(({ type, object, previous, initial, isOwn }) => {
+    if (type === 'updated' && !isSpecChange(object, previous)) {
+      // A status that is not ours, such as the last words of a replica that had lost the lead, is judged anew.
+      const isForeign = isOwn !== true && !isDeepStrictEqual(object.status, previous?.status);
+      if (isForeign) policyController.enqueue(keyOf(object));
+      return;
+    }
     policyController.enqueue(keyOf(object), initial ? BACKGROUND : {});
     if (initial) return;
     for (const rollout of rollouts.cache.byIndex(
@@ -111,7 +116,7 @@ export function wire(wiring: Wiring): void {
   }
 }
 
-/** Writes to the status are our own; a new generation, and the request to be deleted, are not. */
+/** A new generation, or the request to be deleted. */
 function isSpecChange(policy: CachedPolicy, previous: CachedPolicy | undefined): boolean {
   return (
     previous === undefined ||

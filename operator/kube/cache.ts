@@ -37,6 +37,12 @@ export interface CacheEvent<P extends Projection> {
   readonly previous?: P;
   /** From the first list after the start: everything that exists, not news. */
   readonly initial: boolean;
+  /** We wrote it ourselves, and heard of it by `applyWrite`. An answer that is slower than the watch is not told apart. */
+  readonly isOwn?: true;
+}
+
+interface PutOptions extends Pick<CacheEvent<never>, 'initial' | 'isOwn'> {
+  readonly force: boolean;
 }
 
 export interface ObjectCacheOptions<T extends KubeObject, P extends Projection> {
@@ -105,7 +111,7 @@ export class ObjectCache<T extends KubeObject, P extends Projection> implements 
     if (position === undefined || compareResourceVersions(raw.metadata.resourceVersion, position) <= 0) return;
     const { key, object } = this.prepare(raw as T);
     if (object === undefined || (this.#options.selective && !this.#entries.has(key))) return;
-    this.#put(key, object, { force: false, initial: false });
+    this.#put(key, object, { force: false, initial: false, isOwn: true });
   }
 
   /** The version a watch of this scope goes on from. */
@@ -167,13 +173,14 @@ export class ObjectCache<T extends KubeObject, P extends Projection> implements 
     this.#positions.set(scope, version);
   }
 
-  #put(key: string, object: P, how: { readonly force: boolean; readonly initial: boolean }): void {
+  #put(key: string, object: P, how: PutOptions): void {
     const before = this.#entries.get(key);
     const terms = this.#termsOf(object);
     if (terms === undefined) return;
+    const { force: _, ...told } = how;
     if (before === undefined) {
       this.#store(key, { object, terms });
-      this.#options.onEvent({ type: 'added', object, initial: how.initial });
+      this.#options.onEvent({ type: 'added', object, ...told });
       return;
     }
     const previous = before.object;
@@ -186,7 +193,7 @@ export class ObjectCache<T extends KubeObject, P extends Projection> implements 
     }
     this.#dropTerms(key, before.terms);
     this.#store(key, { object, terms });
-    this.#options.onEvent({ type: 'updated', object, previous, initial: how.initial });
+    this.#options.onEvent({ type: 'updated', object, previous, ...told });
   }
 
   #remove(key: string, last: P | undefined): void {

@@ -196,12 +196,16 @@ describe('wire', () => {
     expect(wired.woken).toEqual(['policy web', 'rollout web-1']);
   });
 
-  it('looks at a policy again when its spec changed or it is being deleted, not when its status was written', () => {
+  it('looks at a policy again when its spec changed or it is being deleted, not when we wrote its status', () => {
     const wired = new Wired().start(imagePolicy());
     expect(wired.woken).toEqual(['policy web']);
 
-    wired.policy({ status: { observedGeneration: 1 } });
+    wired.policies.cache.applyWrite(wired.next(imagePolicy({ status: { observedGeneration: 1 } })));
     expect(wired.woken).toEqual([]);
+    wired.policy({ status: { observedGeneration: 1 }, metadata: { labels: { team: 'shop' } } });
+    expect(wired.woken).toEqual([]);
+    wired.policy({ status: { observedGeneration: 0 } });
+    expect(wired.woken).toEqual(['policy web']);
     wired.policy({ metadata: { generation: 2 } });
     expect(wired.woken).toEqual(['policy web']);
     wired.policy({ metadata: { generation: 2, deletionTimestamp: '2026-01-05T08:00:00Z' } });

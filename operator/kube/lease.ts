@@ -74,6 +74,8 @@ export interface LeaderElectorRun {
 const RELEASE_TIMEOUT_MS = 3_000;
 const MIN_PAUSE_MS = 100;
 const WATCH_SECONDS = 300;
+/** A renewal is overdue when this many periods have passed since the last one. */
+const OVERDUE_PERIODS = 3;
 /** Waits of standbys are longer by up to this share, so that they do not all ask at once. */
 const JITTER = 0.2;
 
@@ -125,9 +127,22 @@ export class LeaderElector {
     return this.#held?.spec?.leaseTransitions;
   }
 
-  /** Throws NotLeaderError unless we lead now. */
+  /**
+   * Throws NotLeaderError unless we lead now, and a TransientError while a renewal is overdue: a process that was stopped
+   * wakes with old caches, and must first hear that it still leads, for the Lease may have been edited meanwhile.
+   */
   assertLeader(): void {
-    if (this.isLeader()) return;
+    if (this.isLeader()) {
+      const sinceMs = this.#sinceRenewalMs();
+      if (sinceMs <= this.#retryPeriodMs * OVERDUE_PERIODS) return;
+      throw new TransientError(
+        `The lead was last renewed ${Math.round(sinceMs)} ms ago, and the next renewal is overdue`,
+        {
+          code: 'LeadInDoubt',
+          retryAfterMs: this.#retryPeriodMs,
+        },
+      );
+    }
     throw new NotLeaderError(
       this.#held === undefined
         ? 'This replica is not the leader'

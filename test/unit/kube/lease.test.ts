@@ -335,6 +335,21 @@ describe('LeaderElector', () => {
     expect(await one.outcome).toBeInstanceOf(NotLeaderError);
   });
 
+  it('does not write after a stall until it has heard that it still leads', async () => {
+    const store = new LeaseStore();
+    const one = replica(store, 'one');
+    await pass(3_000, one.clock);
+
+    one.clock.stall(7_000);
+
+    expect(one.elector.isLeader()).toBe(true);
+    expect(() => one.elector.assertLeader()).toThrow(expect.objectContaining({ code: 'LeadInDoubt' }));
+    await pass(100, one.clock);
+    expect(() => one.elector.assertLeader()).not.toThrow();
+    one.stop.abort();
+    await one.outcome;
+  });
+
   it.each([
     { when: 'somebody else holds the Lease', change: { holderIdentity: 'two', leaseTransitions: 1 } },
     { when: 'somebody edits the holder away', change: { holderIdentity: '' } },

@@ -12,7 +12,9 @@ export const imageDecisionSpec = z
     policy: objectName().describe('Name of the ImagePolicy in this namespace. Example: web.'),
     digest: digestString()
       .optional()
-      .describe('The digest it is about: that of image, where the policy has companions. Not set for Resume.'),
+      .describe(
+        'The digest it is about: that of image, where the policy has companions; an Approve is needed for every digest that would move. Not set for Resume.',
+      ),
     decision: z
       .enum(DECISIONS)
       .describe(

@@ -623,6 +623,15 @@ const taggedDigest = {
   digest: digestString().optional().describe('The digest the tag was resolved to. Absent while unknown.'),
 };
 
+const companionDigests = z
+  .array(
+    z.object({
+      image: z.string().max(255).describe('The repository.'),
+      digest: digestString().describe('The digest.'),
+    }),
+  )
+  .max(7);
+
 export const imagePolicyStatus = z
   .object({
     observedGeneration: z.int().min(0).optional().describe('The generation of the spec that this status speaks about.'),
@@ -632,6 +641,7 @@ export const imagePolicyStatus = z
     candidate: z
       .object({
         ...taggedDigest,
+        companions: companionDigests.optional().describe('Its digests in the repositories of the companions.'),
         waiting: sentence(256).optional().describe('The gates that are not open, in words; absent when all are.'),
         waitingFor: z.array(gateAnswer).max(16).optional().describe('The gates that are not open.'),
       })
@@ -749,16 +759,7 @@ export const imagePolicyStatus = z
     pin: z
       .object({
         ...taggedDigest,
-        companions: z
-          .array(
-            z.object({
-              image: z.string().max(255).describe('The repository.'),
-              digest: digestString().describe('The digest.'),
-            }),
-          )
-          .max(7)
-          .optional()
-          .describe('The digests of the companions.'),
+        companions: companionDigests.optional().describe('The digests of the companions.'),
         sinceTime: timestamp().describe('When Slipway first saw the pin.'),
       })
       .optional()

@@ -7,7 +7,8 @@ export const approval: Gate = {
   name: 'approval',
   judge: ({ approval: asked }) => {
     if (asked === undefined) return open('no approval is asked for');
-    const { required, by } = asked;
+    const { required, digests, by } = asked;
+    const what = digests.length > 1 ? ` for each of ${digests.join(', ')}` : '';
     const people = by.map(({ person, untilMs }) => `${person} (until ${toTimestamp(untilMs)})`).join(', ');
     // The answer changes when the first one that is needed runs out.
     const untilMs = by.map((given) => given.untilMs).sort((a, b) => b - a)[required - 1];
@@ -16,7 +17,7 @@ export const approval: Gate = {
     const nextMs = by.length === 0 ? undefined : Math.min(...by.map((given) => given.untilMs));
     return waiting(
       'AwaitingApproval',
-      `needs the approval of ${required} ${required === 1 ? 'person' : 'people'}, and ${soFar}: kubectl slipway approve`,
+      `needs the approval of ${required} ${required === 1 ? 'person' : 'people'}${what}, and ${soFar}: kubectl slipway approve`,
       nextMs,
     );
   },

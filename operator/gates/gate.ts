@@ -27,9 +27,10 @@ export interface GateInput {
   readonly rejected?: string;
   /** The pin that automation waits for, as a sentence. Absent when nothing is pinned, or this is what is pinned. */
   readonly pinned?: string;
-  /** Absent when no approval is asked for. `by`: who approved, each counted once. */
+  /** Absent when no approval is asked for. `digests`: what has to be approved, shortened. `by`: who approved all of it. */
   readonly approval?: {
     readonly required: number;
+    readonly digests: readonly string[];
     readonly by: readonly { readonly person: string; readonly untilMs: number }[];
   };
   /** What the maintenance windows say. Absent when there are none. */

@@ -82,15 +82,15 @@ function release(
   { releases }: Pick<Decisions, 'releases'>,
 ): QuarantineEntry {
   if (!isLive(entry)) return entry;
-  const usedUp = rollouts.find(({ metadata }) => metadata.name === entry.rollout)?.spec.decisions ?? [];
+  const { decisions: usedUp = [], images: moved = [] } =
+    rollouts.find(({ metadata }) => metadata.name === entry.rollout)?.spec ?? {};
+  // People speak of the whole by the digest of the first image, also where only a companion is held.
+  const whole = moved.slice(0, 1).map(({ digest }) => digest);
   const sinceMs = parseTimestampMs(entry.sinceTime) ?? 0;
-  for (const { digests } of entry.images) {
-    for (const digest of digests) {
-      const given = releases.get(digest);
-      if (given !== undefined && given.timeMs >= sinceMs && !usedUp.includes(given.uid)) {
-        return { ...entry, releasedTime: toTimestamp(given.timeMs) };
-      }
-    }
+  for (const digest of [...entry.images.flatMap(({ digests }) => digests), ...whole]) {
+    const given = releases.get(digest);
+    if (given !== undefined && given.timeMs >= sinceMs && !usedUp.includes(given.uid))
+      return { ...entry, releasedTime: toTimestamp(given.timeMs) };
   }
   return entry;
 }

@@ -174,6 +174,7 @@ describe('a release for all namespaces', () => {
       { user: 'eddie', verb: 'approve', resource: 'imagepolicies.slipway.dev', may: false },
       { user: 'eddie', verb: 'pin', resource: 'imagepolicies.slipway.dev', may: false },
       { user: 'ada', verb: 'create', resource: 'imagedecisions.slipway.dev', may: true },
+      { user: 'ada', verb: 'delete', resource: 'imagedecisions.slipway.dev', may: false },
       { user: 'ada', verb: 'approve', resource: 'imagepolicies.slipway.dev', may: true },
       { user: 'ada', verb: 'pin', resource: 'imagepolicies.slipway.dev', may: true },
     ])('$user may $verb $resource: $may', async ({ user, verb, resource, may }) => {
@@ -390,6 +391,9 @@ describe('the admission policies about people', () => {
     expect(await patch('ada', { spec: { pin: { tag: 'v1.0.0', reason: 'INC-42' } } })).toMatchObject({ code: 0 });
     expect(await patch('eddie', { spec: { suspend: true } })).toMatchObject({ code: 0 });
     expect((await patch('eddie', { spec: { pin: { reason: 'mine' } } })).code).toBe(1);
+    // The companion would move with the pin.
+    expect((await patch('eddie', { spec: { companions: [{ image: 'ghcr.io/acme/worker' }] } })).code).toBe(1);
+    expect(await patch('eddie', { spec: { interval: '6m' } })).toMatchObject({ code: 0 });
     expect(await patch('eddie', { spec: { pin: null } })).toMatchObject({ code: 0 });
   });
 

@@ -8,9 +8,10 @@ import type { ImagePolicy } from '../../api/kinds.ts';
 import { isLive } from '../../rollout/quarantine.ts';
 import { systemClock } from '../../time/clock.ts';
 import { UsageError, type CliContext } from '../context.ts';
-import { nameImage, resolveReference, type KnownImage } from './references.ts';
+import { nameImage, resolveReference, wholeOf, type KnownImage } from './references.ts';
 import {
   clusterCommand,
+  obstaclesOf,
   orExplain,
   patchSpec,
   withPolicy,
@@ -30,11 +31,12 @@ async function decide(
   { cluster, policy }: PolicySession,
   decision: Decision,
   more: { readonly digest?: string; readonly reason?: string; readonly expirationTime?: string },
+  index = 0,
 ): Promise<string> {
   const { decisionResource } = await import('../explain/cluster.ts');
   const by = await whoAmI(cluster.client);
   const { name, namespace = '' } = policy.metadata;
-  const suffix = systemClock.now().toString(36);
+  const suffix = `${systemClock.now().toString(36)}${index === 0 ? '' : `-${index}`}`;
   const created = await orExplain(`${decision} for ${name}`, RIGHT, () =>
     cluster.client.create(decisionResource, namespace, {
       metadata: { name: `${name}-${decision.toLowerCase()}-${suffix}` },
@@ -56,7 +58,11 @@ async function whoAmI(client: PolicySession['cluster']['client']): Promise<strin
   return username;
 }
 
-function candidateOf({ metadata, status }: ImagePolicy): KnownImage {
+/** What a person means who names no image: where one is pinned and waits, that one. */
+function candidateOf({ metadata, spec, status }: ImagePolicy): KnownImage {
+  const pinned = spec.pin === undefined ? undefined : status?.pin;
+  if (pinned?.digest !== undefined)
+    return { ...(pinned.tag !== undefined && { tag: pinned.tag }), digest: pinned.digest };
   const { tag, digest } = status?.candidate ?? {};
   if (digest !== undefined) return { ...(tag !== undefined && { tag }), digest };
   throw new UsageError(`${metadata.name} has no candidate now: say which image you mean, by tag or digest`);
@@ -80,12 +86,16 @@ export function approveCommand(context: CliContext): Command {
       withPolicy(context, options, name, async (session) => {
         const { policy, rollouts, say } = session;
         const image = reference === undefined ? candidateOf(policy) : resolveReference(reference, policy, rollouts);
-        const made = await decide(session, 'Approve', {
-          digest: image.digest,
-          ...(reason !== undefined && { reason }),
-          ...(expires !== undefined && { expirationTime: expires }),
-        });
-        await say(`Approved ${nameImage(image)} for ${policy.metadata.name} (${made}).`);
+        const made: string[] = [];
+        for (const [index, digest] of wholeOf(image, policy, rollouts).entries()) {
+          const more = {
+            digest,
+            ...(reason !== undefined && { reason }),
+            ...(expires !== undefined && { expirationTime: expires }),
+          };
+          made.push(await decide(session, 'Approve', more, index));
+        }
+        await say(`Approved ${nameImage(image)} for ${policy.metadata.name} (${made.join(', ')}).`);
         if (policy.spec.gates?.approval === undefined)
           await say(
             'The policy itself asks for no approval; the approval lets this image stand in for a newer one that waits.',
@@ -115,6 +125,8 @@ export function rejectCommand(context: CliContext): Command {
         await say(
           `Rejected ${nameImage(image)} for ${policy.metadata.name} (${made}). It never rolls out again by itself.`,
         );
+        const isRunning = policy.status?.current?.images[0]?.digest === image.digest;
+        for (const obstacle of isRunning ? obstaclesOf(policy) : []) await say(obstacle);
       }),
     );
 }
@@ -228,7 +240,7 @@ export function retryCommand(context: CliContext): Command {
         let isAnything = false;
         const candidate = policy.status?.candidate;
         const isHeldBack =
-          candidate?.waitingFor?.some(({ gate }) => gate === 'quarantine' || gate === 'rejection') === true;
+          candidate?.waitingFor?.some(({ gate }) => ['quarantine', 'rejection', 'retry'].includes(gate)) === true;
         if (isHeldBack && candidate.digest !== undefined) {
           isAnything = true;
           const made = await decide(session, 'Release', { digest: candidate.digest, ...why });

@@ -7,7 +7,7 @@ import { parseImage } from '../../image/reference.ts';
 import { rolloutNumber } from '../../rollout/verdict.ts';
 import { formatDurationMs, parseTimestampMs } from '../../time/duration.ts';
 import { formatColumns } from '../columns.ts';
-import type { CliContext } from '../context.ts';
+import { EXIT, type CliContext } from '../context.ts';
 import { clusterCommand, withPolicy, type ClusterOptions } from './session.ts';
 
 interface HistoryOptions extends ClusterOptions {
@@ -45,10 +45,11 @@ export function historyCommand(context: CliContext): Command {
     .addOption(new Option('-o, --output <format>', 'how to answer').choices(['table', 'json']).default('table'))
     .addHelpText('after', '\nExamples:\n  slipway history web -n shop\n  slipway history web -n shop -o json')
     .action((name: string, { output, ...options }: HistoryOptions) =>
-      withPolicy(context, options, name, async ({ rollouts, policy, say }) => {
+      withPolicy(context, options, name, async ({ rollouts, policy, isComplete, say }) => {
+        if (!isComplete) context.exitCode = EXIT.failed;
         const entries = rollouts.toReversed().map(toEntry);
         if (output === 'json') return say(JSON.stringify(entries, null, 2));
-        if (entries.length === 0) return say(`${policy.metadata.name} has not been moved yet.`);
+        if (entries.length === 0 && isComplete) return say(`${policy.metadata.name} has not been moved yet.`);
         for (const line of formatHistory(entries)) await say(line);
       }),
     );

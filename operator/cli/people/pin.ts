@@ -3,7 +3,7 @@
 import type { Command } from 'commander';
 import { UsageError, type CliContext } from '../context.ts';
 import { nameImage, previousImage } from './references.ts';
-import { clusterCommand, patchSpec, withPolicy, type ClusterOptions } from './session.ts';
+import { clusterCommand, obstaclesOf, patchSpec, withPolicy, type ClusterOptions } from './session.ts';
 
 const RIGHT = 'the verbs patch and pin on imagepolicies.slipway.dev';
 
@@ -44,7 +44,10 @@ Examples:
           pin: { ...pin, reason: reason ?? null },
         });
         const what = image === undefined ? to : nameImage(image);
-        await say(`Pinned ${policy.metadata.name} to ${what}. The workloads go there and stay.`);
+        const obstacles = obstaclesOf(policy, true);
+        const outcome = obstacles.length === 0 ? ' The workloads go there and stay.' : '';
+        await say(`Pinned ${policy.metadata.name} to ${what}.${outcome}`);
+        for (const obstacle of obstacles) await say(obstacle);
         await say(
           `Automation waits until: slipway unpin ${policy.metadata.name} -n ${policy.metadata.namespace ?? ''}`,
         );
@@ -76,6 +79,7 @@ Examples:
           pin: { tag: tag ?? null, digest: digest ?? null, reason: reason ?? null },
         });
         await say(`Pinned ${policy.metadata.name} to ${tag ?? digest ?? ''}.`);
+        for (const obstacle of obstaclesOf(policy, true)) await say(obstacle);
         await say(
           `Automation waits until: slipway unpin ${policy.metadata.name} -n ${policy.metadata.namespace ?? ''}`,
         );

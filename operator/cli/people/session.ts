@@ -2,11 +2,15 @@
 // put into words.
 
 import { Command } from 'commander';
+import { isConditionTrue } from '../../api/conditions.ts';
 import type { ImagePolicy, ImageRollout } from '../../api/kinds.ts';
 import { KubeError } from '../../kube/kube-error.ts';
 import { buildInfo } from '../../version.ts';
 import { print, UsageError, type CliContext } from '../context.ts';
 import type { Cluster } from '../explain/cluster.ts';
+
+/** So often an edit is tried where the operator writes the status in between. */
+const EDIT_ATTEMPTS = 5;
 
 export interface ClusterOptions {
   readonly namespace?: string;
@@ -38,6 +42,8 @@ export interface PolicySession {
   readonly policy: ImagePolicy;
   /** Ascending by number. */
   readonly rollouts: readonly ImageRollout[];
+  /** False: they could not all be read, and stderr says why. */
+  readonly isComplete: boolean;
   readonly say: (line: string) => Promise<void>;
 }
 
@@ -53,8 +59,24 @@ export async function withPolicy(
     const policy = await readPolicy(cluster.client, cluster.namespace, policyName(reference));
     const notes: string[] = [];
     const rollouts = await readRollouts(cluster.client, policy, notes);
-    await work({ cluster, policy, rollouts, say: (line) => print(context.stdout, line) });
+    for (const note of notes) context.stderr.write(`slipway: ${note}\n`);
+    const isComplete = notes.length === 0;
+    await work({ cluster, policy, rollouts, isComplete, say: (line) => print(context.stdout, line) });
   });
+}
+
+/** What keeps the workloads from moving although a person has just said so, each as a sentence with its remedy. */
+export function obstaclesOf({ metadata, spec, status }: ImagePolicy, isPinning = false): readonly string[] {
+  const at = `${metadata.name} -n ${metadata.namespace ?? ''}`;
+  const pinned = isPinning ? undefined : spec.pin;
+  const isFrozen = isConditionTrue(status?.conditions, 'Frozen') && !isPinning;
+  return [
+    ...(pinned === undefined
+      ? []
+      : [`But nothing moves while ${pinned.tag ?? pinned.digest ?? ''} is pinned: slipway unpin ${at}`]),
+    ...(spec.suspend ? [`But nothing moves while the policy is suspended: slipway resume ${at}`] : []),
+    ...(isFrozen ? [`But nothing moves while the policy is frozen: slipway resume ${at}`] : []),
+  ];
 }
 
 /** Does it, and puts a refusal into a sentence that names the right that is missing. */
@@ -70,7 +92,7 @@ export async function orExplain<T>(what: string, right: string, attempt: () => P
   }
 }
 
-/** Edits the spec by a merge patch; what was read must still be so. */
+/** Edits the spec by a merge patch. Throws UsageError when somebody else has edited it since it was read. */
 export async function patchSpec(
   { cluster, policy }: PolicySession,
   what: string,
@@ -80,12 +102,23 @@ export async function patchSpec(
   const { policyResource } = await import('../explain/cluster.ts');
   const { name, namespace = '', resourceVersion } = policy.metadata;
   await orExplain(what, right, async () => {
-    try {
+    const patch = async (resourceVersion: string | undefined): Promise<void> => {
       await cluster.client.patchMerge(policyResource, { namespace, name }, { metadata: { resourceVersion }, spec });
-    } catch (thrown) {
-      // Slipway writes the status all the time; the edit does not depend on it.
-      if (!(thrown instanceof KubeError) || !thrown.isConflict) throw thrown;
-      await cluster.client.patchMerge(policyResource, { namespace, name }, { spec });
+    };
+    for (let attempt = 1, version = resourceVersion; ; attempt += 1) {
+      try {
+        await patch(version);
+        return;
+      } catch (thrown) {
+        if (!(thrown instanceof KubeError) || !thrown.isConflict || attempt === EDIT_ATTEMPTS) throw thrown;
+        // Slipway writes the status all the time; the edit does not depend on that.
+        const fresh = await cluster.client.get(policyResource, { namespace, name });
+        if (fresh?.metadata.generation !== policy.metadata.generation)
+          throw new UsageError(
+            `${what}: somebody else has just edited it: look again, and repeat it if it is still meant`,
+          );
+        version = fresh?.metadata.resourceVersion ?? version;
+      }
     }
   });
 }

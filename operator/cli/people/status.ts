@@ -101,6 +101,7 @@ export function watchCommand(context: CliContext): Command {
         const rollouts = createInformer<ImageRollout>({ ...common, resource: rolloutResource });
         const ending = new AbortController();
         let told = '';
+        const reached = new AbortController();
         const tell = (line: string): void =>
           void say(`${new Date(systemClock.now()).toISOString().slice(11, 19)}  ${line}`);
         policies.onEvent(({ type, object }) => {
@@ -114,7 +115,11 @@ export function watchCommand(context: CliContext): Command {
           const line = `${metadata.name}  ${ready?.reason ?? 'New'}: ${ready?.message ?? 'Slipway has not looked at it yet'}`;
           if (line !== told) tell(line);
           told = line;
-          if (until !== undefined && ready?.reason === until) ending.abort();
+          // What Ready says of an earlier spec is no answer to the present one.
+          const isCurrent = object.status?.observedGeneration === object.metadata.generation;
+          if (until === undefined || ready?.reason !== until || !isCurrent) return;
+          reached.abort();
+          ending.abort();
         });
         rollouts.onEvent(({ type, object, previous, initial }) => {
           if (object.spec.policy.uid !== metadata.uid || initial || type === 'deleted') return;
@@ -132,10 +137,12 @@ export function watchCommand(context: CliContext): Command {
         } finally {
           process.off('SIGINT', onInterrupt);
         }
-        if (late.aborted) {
-          context.stderr.write(`slipway: ${metadata.name} was not ${until ?? ''} within ${timeout}\n`);
-          context.exitCode = EXIT.refused;
-        }
+        if (until === undefined || reached.signal.aborted) return;
+        const problem = policies.problem ?? rollouts.problem;
+        const why = problem === undefined ? '' : `: ${problem}`;
+        const how = late.aborted ? ` within ${timeout}` : '';
+        context.stderr.write(`slipway: ${metadata.name} was not ${until}${how}${why}\n`);
+        context.exitCode = EXIT.refused;
       }),
     );
 }

@@ -4,6 +4,7 @@
 
 import type { ImagePolicyStatus } from '../../api/image-policy.ts';
 import type { ImageRollout } from '../../api/kinds.ts';
+import type { Digest } from '../../image/digest.ts';
 import { isFinished } from '../../rollout/verdict.ts';
 import { findPrunable } from './history.ts';
 import { acceptForeign } from './ledger.ts';
@@ -95,7 +96,8 @@ function findPersonal(
   const isBinding = { isPin: true, enforced: gateRules.enforcedOnPins };
   if (policy.spec.pin !== undefined) {
     if (orders.pin === undefined) return none;
-    const { tag, digests } = orders.pin;
+    const { digests } = orders.pin;
+    const tag = orders.pin.tag ?? tagOnRecord(observation, digests[0]);
     const wanted = { ...(tag !== undefined && { tag }), digests };
     const moves = findPinMoves(observation, wanted, contests);
     if (moves.length === 0) return none;
@@ -136,4 +138,18 @@ function isFirstSelection({ lines, policy }: PolicyObservation, status: ImagePol
   const before = policy.status?.selected;
   const after = status.selected;
   return lines.length === 0 && after !== undefined && (before?.tag !== after.tag || before.digest !== after.digest);
+}
+
+/** Under which tag a digest of `spec.image` is known here: without it in the image, the next tags could not be told to be newer. */
+function tagOnRecord({ rollouts, lines }: PolicyObservation, digest: Digest | undefined): string | undefined {
+  if (digest === undefined) return undefined;
+  const moved = rollouts
+    .map(({ spec }) => spec.images[0])
+    .findLast((image) => image?.digest === digest && image.tag !== undefined);
+  if (moved !== undefined) return moved.tag;
+  return lines
+    .filter(({ target }) => target.part === 0)
+    .flatMap(({ entry }) => [entry.image, ...(entry.good ?? [])])
+    .map(readImage)
+    .find((image) => image?.tag !== undefined && image.digest === digest)?.tag;
 }

@@ -79,17 +79,29 @@ function highestNumber({ policy, rollouts }: PolicyObservation): number {
 }
 
 function describeCandidate(
-  { policy, nowMs }: PolicyObservation,
+  { policy, images, nowMs }: PolicyObservation,
   { walked, create, unfinished }: Outcome,
 ): ImagePolicyStatus['candidate'] {
   const moving = unfinished?.spec.images[0];
-  if (moving !== undefined) return { ...(moving.tag !== undefined && { tag: moving.tag }), digest: moving.digest };
+  if (moving !== undefined) {
+    const companions = unfinished?.spec.images.slice(1).map(({ image, digest }) => ({ image, digest })) ?? [];
+    return {
+      ...(moving.tag !== undefined && { tag: moving.tag }),
+      digest: moving.digest,
+      ...(companions.length > 0 && { companions }),
+    };
+  }
   const best = walked?.best;
   if (best === undefined) return undefined;
   const waitingFor = describeGates(best, policy.status?.candidate, nowMs);
   if (policy.spec.targets.length === 0 && waitingFor.length === 0 && create === undefined) return undefined;
+  const companions = images
+    .map((image, part) => ({ image, digest: best.wanted.digests[part] }))
+    .slice(1)
+    .flatMap(({ image, digest }) => (digest === undefined ? [] : [{ image, digest }]));
   return {
     ...nameOf(best),
+    ...(companions.length > 0 && { companions }),
     ...(waitingFor.length > 0 && { waiting: waitingFor.map(({ gate }) => gate).join(', '), waitingFor }),
   };
 }

@@ -4,7 +4,7 @@
 import type { ImagePolicySpec } from '../../api/image-policy.ts';
 import type { GateInput, GateWorkload } from '../../gates/gate.ts';
 import { judgeCandidate, type GateSummary, type JudgeOptions } from '../../gates/index.ts';
-import { shortDigest } from '../../image/digest.ts';
+import { shortDigest, type Digest } from '../../image/digest.ts';
 import { describeRejection } from '../../rollout/decisions.ts';
 import { explainHandover } from '../../rollout/managing-tool.ts';
 import { failureOf, isFinished, isQuarantining } from '../../rollout/verdict.ts';
@@ -75,10 +75,30 @@ function isNews({ policy, lines }: PolicyObservation, eligible: EligibleTag): bo
   return lines.length === 0 && policy.spec.targets.length === 0 && policy.status?.selected?.digest !== eligible.digest;
 }
 
-function isApproved({ decisions, gateRules, nowMs }: PolicyObservation, { wanted }: Candidate): boolean {
-  const digest = primaryDigest(wanted) ?? '';
-  const { required = 1, validForMs = Infinity } = gateRules.approval ?? {};
-  return decisions.approvals(digest, validForMs, nowMs).length >= required;
+function isApproved(observation: PolicyObservation, { wanted, moves }: Candidate): boolean {
+  const { required = 1 } = observation.gateRules.approval ?? {};
+  return findApprovers(observation, digestsToApprove(wanted, moves)).length >= required;
+}
+
+/** That of the whole, by which people speak of it, and those of the companions that would move. */
+function digestsToApprove({ digests }: Wanted, moves: readonly Move[]): readonly Digest[] {
+  const moving = new Set(moves.map(({ line }) => line.target.part));
+  return digests.flatMap((digest, part) =>
+    digest !== undefined && (part === 0 || moving.size === 0 || moving.has(part)) ? [digest] : [],
+  );
+}
+
+/** Who approved every one of these digests, and until when that counts. */
+function findApprovers(
+  { decisions, gateRules, nowMs }: PolicyObservation,
+  digests: readonly Digest[],
+): { readonly person: string; readonly untilMs: number }[] {
+  const { validForMs = Infinity } = gateRules.approval ?? {};
+  const [first = [], ...others] = digests.map((digest) => decisions.approvals(digest, validForMs, nowMs));
+  return first.flatMap(({ by, untilMs }) => {
+    const also = others.map((approvals) => approvals.find((approval) => approval.by === by)?.untilMs);
+    return also.every((otherMs) => otherMs !== undefined) ? [{ person: by, untilMs: Math.min(untilMs, ...also) }] : [];
+  });
 }
 
 /** Asks every gate about an image. */
@@ -105,6 +125,7 @@ function describe(
   { isPin = false }: JudgeOptions,
 ): GateInput {
   const { nowMs, policy, window, gateRules, decisions } = observation;
+  const toApprove = digestsToApprove(wanted, moves);
   const digest = primaryDigest(wanted) ?? '';
   const quarantined = describeHold(observation, orders, wanted);
   const rejection = recognize(observation, wanted)
@@ -124,7 +145,8 @@ function describe(
     ...(approval !== undefined && {
       approval: {
         required: approval.required,
-        by: decisions.approvals(digest, approval.validForMs, nowMs).map(({ by, untilMs }) => ({ person: by, untilMs })),
+        digests: toApprove.map(shortDigest),
+        by: findApprovers(observation, toApprove),
       },
     }),
     ...(window !== undefined && { window }),

@@ -230,7 +230,8 @@ describe('slipway status, history and watch', () => {
 
   it('follows a policy until it is as wanted', async () => {
     const watching = slipway('watch', 'web', '--until', 'UpToDate', '--timeout', '30s');
-    await writeStatus({ conditions: [condition('Ready', 'True', 'UpToDate', 'v1.2.0 runs')] });
+    const conditions = [condition('Ready', 'True', 'UpToDate', 'v1.2.0 runs')];
+    await writeStatus({ conditions, observedGeneration: (await policy()).metadata.generation });
 
     const { stdout, exitCode } = await watching;
     expect(exitCode).toBe(0);

@@ -60,7 +60,7 @@ describe('judgeCandidate', () => {
     },
     {
       when: 'nobody has approved it',
-      given: { approval: { required: 1, by: [] } },
+      given: { approval: { required: 1, digests: ['0123456789ab'], by: [] } },
       gate: 'approval',
       answer: 'Waiting',
       reason: 'AwaitingApproval',
@@ -68,7 +68,7 @@ describe('judgeCandidate', () => {
     },
     {
       when: 'one of two has approved it',
-      given: { approval: { required: 2, by: [{ person: 'jane', untilMs: LATER_MS }] } },
+      given: { approval: { required: 2, digests: ['0123456789ab'], by: [{ person: 'jane', untilMs: LATER_MS }] } },
       gate: 'approval',
       answer: 'Waiting',
       reason: 'AwaitingApproval',
@@ -170,7 +170,10 @@ describe('judgeCandidate', () => {
   it.each([
     { when: 'nothing is in the way', given: {} },
     { when: 'there are no workloads', given: { workloads: [] } },
-    { when: 'two have approved it', given: { approval: { required: 2, by: people('jane', 'john') } } },
+    {
+      when: 'two have approved it',
+      given: { approval: { required: 2, digests: ['0123456789ab'], by: people('jane', 'john') } },
+    },
     { when: 'a window is open', given: { window: { isOpen: true as const, untilMs: LATER_MS } } },
     { when: 'the cooldown is over', given: { cooldownUntilMs: NOW_MS } },
     { when: 'the next attempt is due', given: { retry: { rollout: 'web-3', attempt: 2, dueMs: NOW_MS } } },
@@ -218,7 +221,7 @@ describe('judgeCandidate, when a person named the image', () => {
   const everything = input({
     quarantined: 'it failed',
     rejected: 'rejected by jane',
-    approval: { required: 1, by: [] },
+    approval: { required: 1, digests: ['0123456789ab'], by: [] },
     window: { isOpen: false, because: 'shut' },
     cooldownUntilMs: LATER_MS,
     retry: { rollout: 'web-3', attempt: 2, dueMs: LATER_MS },

@@ -89,6 +89,17 @@ describe('entryOf', () => {
   });
 });
 
+describe('collectEntries, with companions', () => {
+  it('lets a release of the first image lift what holds only its companion', () => {
+    const worker = { image: 'ghcr.io/acme/worker', digest: AMD, digests: [AMD] };
+    const rollout = failed({ images: [{ image: WEB, tag: '1.1.0', digest: INDEX, digests: [] }, worker] });
+    expect(entryOf(rollout)?.images).toEqual([{ image: worker.image, digests: [AMD] }]);
+
+    expect(collect([rollout], releasedAt(ENDED_MS + 1)).filter(isLive)).toEqual([]);
+    expect(collect([rollout], releasedAt(ENDED_MS - 1)).filter(isLive)).toHaveLength(1);
+  });
+});
+
 describe('findQuarantine', () => {
   const entries = collect([failed()]);
 

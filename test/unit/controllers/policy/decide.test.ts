@@ -601,6 +601,70 @@ describe('decide, when a person rejected what ran', () => {
   });
 });
 
+describe('decide, with companions and approvals', () => {
+  const image = 'ghcr.io/acme/worker';
+  const approval = (name: string, digest: string, by = 'jane'): ImageDecision => ({
+    apiVersion: 'slipway.dev/v1alpha1',
+    kind: 'ImageDecision',
+    metadata: { name, namespace: 'shop', uid: `uid-of-${name}`, resourceVersion: '1', creationTimestamp: ENDED },
+    spec: { policy: 'web', decision: 'Approve', by, digest },
+  });
+  const [old, fresh, next] = [digestOf('worker'), digestOf('worker again'), candidate('1.1.0').digest];
+  const given = (worker: string, ...decisions: readonly ImageDecision[]) =>
+    observation({
+      policy: policy({ companions: [{ image }], gates: { approval: { required: 1, validFor: '168h' } } }),
+      workloads: [workload({ containers: { web: at('1.0.0'), worker: `${image}:1.0.0@${old}` } })],
+      tags: pushed('1.0.0', '1.1.0'),
+      companions: { [image]: { '1.0.0': old, '1.1.0': worker as typeof old } },
+      decisions,
+    });
+
+  it.each<{ when: string; decisions: readonly ImageDecision[]; worker?: string; moves: boolean }>([
+    { when: 'nobody has approved anything', decisions: [], moves: false },
+    { when: 'only the first image is approved', decisions: [approval('a', next)], moves: false },
+    { when: 'only the companion is approved', decisions: [approval('a', fresh)], moves: false },
+    {
+      when: 'two people approved one each',
+      decisions: [approval('a', next), approval('b', fresh, 'john')],
+      moves: false,
+    },
+    { when: 'one person approved both', decisions: [approval('a', next), approval('b', fresh)], moves: true },
+    { when: 'the companion stays as it is', decisions: [approval('a', next)], worker: old, moves: true },
+  ])('moves: $moves, when $when', ({ decisions, worker = fresh, moves }) => {
+    const { create, status } = decide(given(worker, ...decisions));
+
+    expect(create !== undefined).toBe(moves);
+    if (moves) return;
+    expect(status.candidate).toMatchObject({
+      digest: next,
+      companions: [{ image, digest: fresh }],
+      waiting: 'approval',
+    });
+    expect(ready(status)?.message).toContain('for each of');
+  });
+});
+
+describe('decide, when a digest is pinned', () => {
+  it('writes the tag under which it is known, so that nothing lower is taken for newer afterwards', () => {
+    const { digest } = candidate('1.0.0');
+
+    const { create } = decide(
+      observation({
+        policy: policy({ pin: { digest } }, { targets: [{ ...accepted('1.1.0'), good: [at('1.1.0'), at('1.0.0')] }] }),
+        workloads: [running('1.1.0')],
+        tags: pushed('1.0.0', '1.1.0'),
+        more: { pin: { kind: 'resolved', digests: [digest] } },
+      }),
+    );
+
+    expect(create?.spec).toMatchObject({
+      trigger: 'Pin',
+      images: [{ tag: '1.0.0', digest }],
+      targets: [{ containers: [{ to: at('1.0.0') }] }],
+    });
+  });
+});
+
 describe('decide, whatever is observed', () => {
   const tag = fc.constantFrom<string>('1.0.0', '1.1.0', '1.2.0', '1.3.0', '2.0.0', 'junk');
   const progress = fc.constantFrom<Workload['progress']>(

@@ -36,11 +36,23 @@ export function wire(wiring: Wiring): void {
     }
   };
 
+  const wakeRivals = (values: readonly string[]): void => {
+    for (const value of new Set(values)) {
+      const [namespace = '', kind = '', name = ''] = value.split('/');
+      if (name !== '*') wakePoliciesOf(namespace, kind, name);
+      else
+        for (const policy of policies.cache.list())
+          if (policy.metadata.namespace === namespace) policyController.enqueue(keyOf(policy));
+    }
+  };
+
   policies.onEvent(({ type, object, previous, initial, isOwn }) => {
     if (type === 'updated' && !isSpecChange(object, previous)) {
       // A status that is not ours, such as the last words of a replica that had lost the lead, is judged anew.
       const isForeign = isOwn !== true && !isDeepStrictEqual(object.status, previous?.status);
       if (isForeign) policyController.enqueue(keyOf(object));
+      // Who ends a freeze ends it for every policy of the workload.
+      if (object.status?.resumedTime !== previous?.status?.resumedTime) wakeRivals(targetIndexKeys(object));
       return;
     }
     policyController.enqueue(keyOf(object), initial ? BACKGROUND : {});
@@ -52,16 +64,7 @@ export function wire(wiring: Wiring): void {
       if (!isFinished(rollout.status)) rolloutController.enqueue(keyOf(rollout), URGENT);
     }
     // A rival came, went, or claims something else.
-    for (const value of new Set([
-      ...targetIndexKeys(object),
-      ...(previous === undefined ? [] : targetIndexKeys(previous)),
-    ])) {
-      const [namespace = '', kind = '', name = ''] = value.split('/');
-      if (name !== '*') wakePoliciesOf(namespace, kind, name);
-      else
-        for (const policy of policies.cache.list())
-          if (policy.metadata.namespace === namespace) policyController.enqueue(keyOf(policy));
-    }
+    wakeRivals([...targetIndexKeys(object), ...(previous === undefined ? [] : targetIndexKeys(previous))]);
   });
 
   decisions.onEvent(({ object, initial }) => {

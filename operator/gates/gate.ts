@@ -36,7 +36,7 @@ export interface GateInput {
   /** What the maintenance windows say. Absent when there are none. */
   readonly window?:
     | { readonly isOpen: true; readonly untilMs?: number }
-    | { readonly isOpen: false; readonly opensMs?: number; readonly because: string };
+    | { readonly isOpen: false; readonly opensMs?: number; readonly againMs?: number; readonly because: string };
   /** When the cooldown after the last rollout ends. Absent when none is on. */
   readonly cooldownUntilMs?: number;
   /** An earlier attempt that failed for the sake of the environment, and when the next is due. Absent: there was none. */

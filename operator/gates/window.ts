@@ -7,7 +7,7 @@ export const window: Gate = {
   name: 'window',
   judge: ({ window: answer }) => {
     if (answer === undefined) return open('rollouts may start at any time');
-    if (!answer.isOpen) return waiting('WindowShut', answer.because, answer.opensMs);
+    if (!answer.isOpen) return waiting('WindowShut', answer.because, answer.opensMs ?? answer.againMs);
     return answer.untilMs === undefined
       ? open('inside an allowed window')
       : open(`inside an allowed window, until ${toTimestamp(answer.untilMs)}`, answer.untilMs);

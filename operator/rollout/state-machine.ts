@@ -60,6 +60,8 @@ export interface RolloutObservation {
   readonly claimant: { readonly holder: string; readonly epoch: number };
   /** Why it may not start yet, as a sentence. Absent when the way is free. */
   readonly blockedBy?: string;
+  /** The maintenance windows have shut since it was decided on, as a sentence. Absent: they have not, or do not matter. */
+  readonly shut?: string;
   /** In the order of `spec.targets`. */
   readonly targets: readonly ObservedTarget[];
   /**
@@ -224,6 +226,8 @@ function stepPending(observation: RolloutObservation, policy: NonNullable<Rollou
   if (policy.generation !== spec.policy.generation)
     return finish(observation, 'Aborted', 'the policy was edited before anything was changed');
   if (rejected !== undefined) return finish(observation, 'Aborted', `${rejected}, before anything was changed`);
+  if (observation.shut !== undefined)
+    return finish(observation, 'Aborted', `${observation.shut}, before anything was changed`);
   if (!policy.suspend && observation.blockedBy === undefined) return { kind: 'record', status: claim(observation) };
   const message = policy.suspend ? 'waits: the policy is suspended' : `waits: ${observation.blockedBy ?? ''}`;
   if (observation.status?.message === message) return { kind: 'wait' };

@@ -22,8 +22,8 @@ export interface WindowRules {
 export type WindowAnswer =
   /** `untilMs`: when it shuts. Absent: not in the foreseeable future. */
   | { readonly isOpen: true; readonly untilMs?: number }
-  /** `opensMs`: when it opens next. Absent: none is in sight. */
-  | { readonly isOpen: false; readonly opensMs?: number; readonly because: string };
+  /** `opensMs`: when it opens next. Absent: none is in sight, up to `againMs`, when it has to be judged again. */
+  | { readonly isOpen: false; readonly opensMs?: number; readonly againMs?: number; readonly because: string };
 
 export interface Windows {
   at(nowMs: number): WindowAnswer;
@@ -34,14 +34,16 @@ const DAY_MS = 86_400_000;
 const HORIZON_MS = 5 * 366 * DAY_MS;
 /** How far back the last start is looked for, step by step, so that frequent ones cost few steps. */
 const LOOK_BACK_MS = [2 * MINUTE_MS, 60 * MINUTE_MS, DAY_MS, 8 * DAY_MS, 32 * DAY_MS, 367 * DAY_MS, HORIZON_MS];
-/** Windows that touch each other are followed this far; beyond it they count as one without an end. */
+/** Windows that touch each other are followed this far; then they are judged again. */
 const MAX_CHAIN = 20;
 const MAX_STEPS = 100;
+/** Where none opens for longer than this, people are told to look at the rules. */
+const IN_SIGHT_MS = 31 * DAY_MS;
 
 /** Throws TerminalError `InvalidWindow`, which names the window and the remedy. */
 export function compileWindows({ allow, deny }: WindowRules): Windows {
-  const allowed = allow?.map((rule, index) => new Window(rule, `gates.windows.allow[${index}]`));
-  const denied = (deny ?? []).map((rule, index) => new Window(rule, `gates.windows.deny[${index}]`));
+  const allowed = allow?.map((rule, index) => new Window(rule, `gates.windows.allow[${index}]`, 'allow'));
+  const denied = (deny ?? []).map((rule, index) => new Window(rule, `gates.windows.deny[${index}]`, 'deny'));
   const answer = (nowMs: number): WindowAnswer => {
     const denial = denied.find((window) => window.endOf(nowMs) !== undefined);
     const isAllowed = allowed === undefined || allowed.some((window) => window.endOf(nowMs) !== undefined);
@@ -49,15 +51,22 @@ export function compileWindows({ allow, deny }: WindowRules): Windows {
       const untilMs = findShutting(nowMs, allowed, denied);
       return { isOpen: true, ...(untilMs !== undefined && { untilMs }) };
     }
-    const opensMs = findOpening(nowMs, allowed, denied);
+    const { opensMs, againMs } = findOpening(nowMs, allowed, denied);
     const zone = (denial ?? allowed?.[0])?.timeZone ?? 'UTC';
     const where =
       denial === undefined ? 'outside of the allowed windows' : `inside a denied window (${denial.rule.cron})`;
     const next =
-      opensMs === undefined
-        ? 'and none is in sight: change gates.windows'
-        : `and the next opens ${formatWindowTime(opensMs, zone)}`;
-    return { isOpen: false, ...(opensMs !== undefined && { opensMs }), because: `${where}, ${next}` };
+      opensMs !== undefined
+        ? `and the next opens ${formatWindowTime(opensMs, zone)}`
+        : againMs !== undefined && againMs - nowMs < IN_SIGHT_MS
+          ? `and none opens before ${formatWindowTime(againMs, zone)}`
+          : 'and none is in sight: change gates.windows';
+    return {
+      isOpen: false,
+      ...(opensMs !== undefined && { opensMs }),
+      ...(againMs !== undefined && { againMs }),
+      because: `${where}, ${next}`,
+    };
   };
   // An answer holds until it says otherwise: looking for it costs milliseconds, and every look at a policy asks.
   let kept: { readonly fromMs: number; readonly toMs: number; readonly answer: WindowAnswer } | undefined;
@@ -65,7 +74,7 @@ export function compileWindows({ allow, deny }: WindowRules): Windows {
     at(nowMs) {
       if (kept === undefined || nowMs < kept.fromMs || nowMs >= kept.toMs) {
         const fresh = answer(nowMs);
-        const toMs = (fresh.isOpen ? fresh.untilMs : fresh.opensMs) ?? nowMs + DAY_MS;
+        const toMs = (fresh.isOpen ? fresh.untilMs : (fresh.opensMs ?? fresh.againMs)) ?? nowMs + DAY_MS;
         kept = { fromMs: nowMs, toMs, answer: fresh };
       }
       return kept.answer;
@@ -99,22 +108,22 @@ function findShutting(
   return ends.length === 0 ? undefined : Math.min(...ends);
 }
 
-/** When the last of the windows that follow each other without a gap ends. */
-function findEnd(nowMs: number, windows: readonly Window[]): number | undefined {
+/** When the last of the windows that follow each other without a gap ends, or up to when they were followed. */
+function findEnd(nowMs: number, windows: readonly Window[]): number {
   let endMs = nowMs;
   for (let link = 0; link < MAX_CHAIN; link += 1) {
     const next = Math.max(...windows.map((window) => window.endOf(endMs) ?? -Infinity));
     if (next === -Infinity) return endMs;
     endMs = next;
   }
-  return undefined;
+  return endMs;
 }
 
 function findOpening(
   nowMs: number,
   allowed: readonly Window[] | undefined,
   denied: readonly Window[],
-): number | undefined {
+): { readonly opensMs?: number; readonly againMs?: number } {
   let atMs = nowMs;
   for (let step = 0; step < MAX_STEPS && atMs <= nowMs + HORIZON_MS; step += 1) {
     const denialEnds = denied.flatMap((window) => window.endOf(atMs) ?? []);
@@ -122,23 +131,24 @@ function findOpening(
       atMs = Math.max(...denialEnds);
       continue;
     }
-    if (allowed === undefined || allowed.some((window) => window.endOf(atMs) !== undefined)) return atMs;
+    if (allowed === undefined || allowed.some((window) => window.endOf(atMs) !== undefined)) return { opensMs: atMs };
     const from = atMs;
     const starts = allowed.flatMap((window) => window.startAfter(from) ?? []);
-    if (starts.length === 0) return undefined;
+    if (starts.length === 0) return {};
     atMs = Math.min(...starts);
   }
-  return undefined;
+  return atMs <= nowMs + HORIZON_MS ? { againMs: atMs } : {};
 }
 
 class Window {
   readonly rule: WindowRule;
   readonly #cron: CronTime;
   readonly #durationMs: number;
-  readonly #isHourly: boolean;
+  /** Where the clock is set back, a start that comes twice counts twice. */
+  readonly #startsTwice: boolean;
   readonly #clock: Intl.DateTimeFormat;
 
-  constructor(rule: WindowRule, field: string) {
+  constructor(rule: WindowRule, field: string, kind: 'allow' | 'deny') {
     this.rule = rule;
     const invalid = (what: string, cause?: unknown): TerminalError =>
       new TerminalError(`${field}: ${what}`, { code: 'InvalidWindow', ...(cause !== undefined && { cause }) });
@@ -150,7 +160,8 @@ class Window {
       throw invalid(`${rule.timeZone} is no time zone: write for example Europe/Berlin or UTC`, error);
     }
     this.#durationMs = parseDurationMs(rule.duration);
-    this.#isHourly = rule.cron.trim().split(/\s+/)[1]?.startsWith('*') === true;
+    // Denying twice does no harm; a row of hours would have a gap.
+    this.#startsTwice = kind === 'deny' || !/^\d+(?:,\d+)*$/.test(rule.cron.trim().split(/\s+/)[1] ?? '');
     try {
       this.#cron = new CronTime(rule.cron, rule.timeZone);
       // A date that never comes, such as 30 February, is only found out by looking for it.
@@ -180,9 +191,9 @@ class Window {
     }
   }
 
-  /** The second of two equal times on the clock, on the day it is set back. A start of every hour is none. */
+  /** The second of two equal times on the clock, on the day it is set back. */
   #isRepeated(startMs: number): boolean {
-    if (this.#isHourly) return false;
+    if (this.#startsTwice) return false;
     const clock = (timeMs: number): string => this.#clock.format(timeMs);
     return [60, 30].some((minutes) => clock(startMs) === clock(startMs - minutes * MINUTE_MS));
   }

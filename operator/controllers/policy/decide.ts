@@ -137,7 +137,7 @@ function findNextLook(
 function isFirstSelection({ lines, policy }: PolicyObservation, status: ImagePolicyStatus): boolean {
   const before = policy.status?.selected;
   const after = status.selected;
-  return lines.length === 0 && after !== undefined && (before?.tag !== after.tag || before.digest !== after.digest);
+  return lines.length === 0 && (before?.tag !== after?.tag || before?.digest !== after?.digest);
 }
 
 /** Under which tag a digest of `spec.image` is known here: without it in the image, the next tags could not be told to be newer. */

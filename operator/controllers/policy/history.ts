@@ -14,6 +14,8 @@ export function findPrunable(
   status: ImagePolicyStatus,
   { orders }: Outcome,
 ): string[] {
+  // What has no room in the status is proven by the rollouts alone.
+  if (orders.isQuarantineFull) return [];
   const finished = rollouts.filter((rollout) => isFinished(rollout.status));
   const surplus = finished.slice(0, Math.max(0, finished.length - policy.spec.rollout.historyLimit));
   const inQuarantine = new Set(orders.quarantine.filter(isLive).map(({ rollout }) => rollout));

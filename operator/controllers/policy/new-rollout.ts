@@ -32,8 +32,9 @@ export function newRollout(observation: PolicyObservation, orders: Orders, candi
   const number = Math.max(policy.status?.lastRollout ?? 0, highestNumber) + 1;
   const release = findRelease(observation, orders, candidate.wanted);
   const trigger = chooseTrigger(observation, candidate, release !== undefined);
-  const isPersons = trigger === 'Pin' || trigger === 'Reject';
   const { rollout, pin } = policy.spec;
+  // Whatever moves while an image is pinned moves to it, also where a foreign change is taken back.
+  const isPersons = pin !== undefined || trigger === 'Reject';
   const message = describeDecision(observation, orders, candidate, trigger);
   const images = describeImages(observation, moves, candidate.wanted);
   const decisions = [...(release === undefined ? [] : [release]), ...findOverruled(observation, images)].slice(0, 16);
@@ -42,16 +43,15 @@ export function newRollout(observation: PolicyObservation, orders: Orders, candi
     number,
     spec: {
       policy: { name: policy.metadata.name, uid: policy.metadata.uid, generation: policy.metadata.generation ?? 0 },
-      direction: trigger === 'Reject' || (trigger === 'Pin' && isBackward(observation, moves)) ? 'Back' : 'Forward',
+      direction: trigger === 'Reject' || (pin !== undefined && isBackward(observation, moves)) ? 'Back' : 'Forward',
       trigger,
       attempt: Math.min(candidate.attempt, MAX_ATTEMPTS),
-      ...(trigger === 'Pin' &&
-        pin !== undefined && {
-          pin: {
-            ...(pin.tag !== undefined && { tag: pin.tag }),
-            ...(pin.digest !== undefined && { digest: pin.digest }),
-          },
-        }),
+      ...(pin !== undefined && {
+        pin: {
+          ...(pin.tag !== undefined && { tag: pin.tag }),
+          ...(pin.digest !== undefined && { digest: pin.digest }),
+        },
+      }),
       ...(decisions.length > 0 && { decisions }),
       images,
       targets: describeTargets(observation, orders, moves),

@@ -272,9 +272,10 @@ export class PolicyObserver {
       const digest = digestOfPods(items, container.name, container.image);
       if (digest !== undefined) digests.set(`${uid}/${container.name}`, digest);
     }
-    const selected = policy.status?.selected;
+    // While an image is pinned, what was selected before is somebody else's doing.
+    const selected = policy.spec.pin === undefined ? policy.status?.selected : policy.status?.pin;
     const decided =
-      selected === undefined
+      selected?.digest === undefined
         ? undefined
         : formatPinnedImage(policy.spec.image, selected.tag, selected.digest as Digest);
     const decidedFor = ({ part }: TargetContainer): string | undefined => (part === 0 ? decided : undefined);

@@ -50,7 +50,7 @@ export function readOrders(observation: PolicyObservation): Orders {
   const { policy, pin, problem } = observation;
   const isUnread = problem?.stalls === true;
   const rejectedLines = isUnread ? new Map<LedgerLine, MadeDecision>() : findRejectedLines(observation);
-  const { entries, olderDigests, isFull } = readQuarantine(observation, rejectedLines);
+  const { entries, olderDigests, isFull, released } = readQuarantine(observation, rejectedLines);
   const resolved = pin?.kind === 'resolved' ? pin : undefined;
   const isNewPin = resolved !== undefined && !isRecorded(observation, resolved);
   const resumes = unspentResumes(observation);
@@ -58,6 +58,9 @@ export function readOrders(observation: PolicyObservation): Orders {
   const holdSinceMs = parseTimestampMs(hold?.lastTransitionTime);
   const holdResume = holdSinceMs === undefined ? undefined : resumes.findLast(({ timeMs }) => timeMs >= holdSinceMs);
   const { freeze, resume, resumedMs } = readFreeze(observation, resumes, isNewPin);
+  // A pin also accepts what somebody set a moment before, which no look has seen yet.
+  const acceptsForeign = !isUnread && (holdResume !== undefined || isNewPin);
+  const acted = [acceptsForeign ? holdResume : undefined, resume];
   return {
     quarantine: entries,
     olderDigests,
@@ -67,8 +70,8 @@ export function readOrders(observation: PolicyObservation): Orders {
     ...(resumedMs > 0 && { resumedTime: toTimestamp(resumedMs) }),
     ...(resolved !== undefined && { pin: resolved }),
     isNewPin,
-    acceptsForeign: !isUnread && (holdResume !== undefined || (isNewPin && hold !== undefined)),
-    spent: [...new Set([holdResume, resume].flatMap((made) => (made === undefined ? [] : [made.uid])))],
+    acceptsForeign,
+    spent: [...new Set([...released, ...acted.flatMap((made) => (made === undefined ? [] : [made.uid]))])],
   };
 }
 
@@ -132,7 +135,13 @@ function findRejectedLines(observation: PolicyObservation): Map<LedgerLine, Made
 function readQuarantine(
   observation: PolicyObservation,
   rejectedLines: ReadonlyMap<LedgerLine, MadeDecision>,
-): { entries: readonly QuarantineEntry[]; olderDigests: readonly string[]; isFull: boolean } {
+): {
+  entries: readonly QuarantineEntry[];
+  olderDigests: readonly string[];
+  isFull: boolean;
+  /** The releases that have let an older digest go just now. */
+  released: readonly string[];
+} {
   const { policy, rollouts, neighbours, decisions, images } = observation;
   const toEntry = (digest: string, tag: string | undefined, made: MadeDecision): QuarantineEntry => ({
     images: [{ image: images[0] ?? '', digests: aliasesOf(observation, 0, digest).slice(0, 32) }],
@@ -167,12 +176,21 @@ function readQuarantine(
     ...(policy.status?.quarantined ?? []),
     ...overflow.flatMap((entry) => entry.images.flatMap(({ digests }) => digests)),
   ]);
-  for (const digest of decisions.releases.keys()) older.delete(digest);
+  // A release acts once: one that has let a rollout go, or has acted here, does so no more.
+  const used = new Set([
+    ...[...rollouts, ...neighbours].flatMap(({ spec }) => spec.decisions ?? []),
+    ...(policy.status?.spentDecisions ?? []),
+  ]);
+  const released: string[] = [];
+  for (const [digest, { uid }] of decisions.releases) {
+    if (!used.has(uid) && older.delete(digest)) released.push(uid);
+  }
   const sorted = [...older].sort();
   return {
     entries: all.slice(0, MAX_QUARANTINE),
     olderDigests: sorted.slice(0, MAX_QUARANTINED_DIGESTS),
     isFull: sorted.length > MAX_QUARANTINED_DIGESTS,
+    released,
   };
 }
 

@@ -59,7 +59,7 @@ export function walkCandidates(
     const judged: Candidate = { ...candidate, eligible };
     if (moves.length > 0 || isNews(observation, eligible)) best ??= judged;
     // What runs already needs no gate to stay.
-    if (moves.length === 0) return result(waiting ?? judged);
+    if (moves.length === 0 && !isNews(observation, eligible)) return result(waiting ?? judged);
     if (waiting !== undefined) {
       if (judged.gates.answer === 'Open' && isApproved(observation, judged)) return result(judged);
       continue;
@@ -180,7 +180,9 @@ function findCooldown({ policy, rollouts, nowMs }: PolicyObservation): number | 
   const cooldownMs = parseDurationMs(policy.spec.rollout.cooldown);
   if (cooldownMs === 0) return undefined;
   const last = rollouts.findLast(
-    ({ spec, status }) => spec.direction === 'Forward' && spec.trigger !== 'Pin' && isFinished(status),
+    ({ spec, status }) =>
+      // One that was given up while it waited has moved nothing.
+      spec.direction === 'Forward' && spec.trigger !== 'Pin' && isFinished(status) && status?.claim !== undefined,
   );
   const endMs = parseTimestampMs(last?.status?.endTime);
   return endMs === undefined || endMs + cooldownMs <= nowMs ? undefined : endMs + cooldownMs;

@@ -29,6 +29,7 @@ import { toWorkload, type Workload } from '../../rollout/workloads/workload.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Clock } from '../../time/clock.ts';
 import { parseTimestampMs } from '../../time/duration.ts';
+import { compileWindows } from '../../time/windows.ts';
 import { imageRollouts } from '../resources.ts';
 import { requireKind, type WorkloadKinds } from '../workload-kinds.ts';
 import type { HealthReader } from './health-reader.ts';
@@ -158,7 +159,9 @@ export class RolloutReconciler {
     const policy = this.#policyOf(rollout);
     const rivals = this.#rivals(rollout);
     const blocker = findBlocker(rollout, rivals);
-    const blockedBy = blocker === undefined ? this.#turns.wait(rollout) : `rollout ${blocker} moves the same workload`;
+    const shut = policy === undefined ? undefined : findShutWindow(rollout, policy, clock.now());
+    const turn = shut === undefined && blocker === undefined ? this.#turns.wait(rollout) : undefined;
+    const blockedBy = blocker === undefined ? turn : `rollout ${blocker} moves the same workload`;
     const newer = rivals.find((other) => isNewer(other, rollout) && !isFinished(other.status));
     const rejected = this.#rejection(rollout);
     return {
@@ -178,6 +181,7 @@ export class RolloutReconciler {
       ...(newer !== undefined && { supersededBy: newer.metadata.name }),
       claimant: claimant(),
       ...(blockedBy !== undefined && { blockedBy }),
+      ...(shut !== undefined && { shut }),
       targets,
       ...(checks !== undefined && { checks }),
     };
@@ -506,4 +510,14 @@ function targetAt({ spec, metadata }: ImageRollout, index: number): RolloutTarge
   const target = spec.targets[index];
   if (target === undefined) throw new RangeError(`Rollout ${metadata.name} has no target ${index}`);
   return target;
+}
+
+/** Of a rollout that waits for its turn, and that no person asked for: why it may not begin now. */
+function findShutWindow({ spec, status }: ImageRollout, policy: ImagePolicy, nowMs: number): string | undefined {
+  const { windows } = policy.spec.gates ?? {};
+  const isAutomatic = spec.pin === undefined && spec.trigger !== 'Reject';
+  const isSame = policy.metadata.generation === spec.policy.generation;
+  if (status?.claim !== undefined || !isAutomatic || !isSame || windows === undefined) return undefined;
+  const answer = compileWindows(windows).at(nowMs);
+  return answer.isOpen ? undefined : answer.because;
 }

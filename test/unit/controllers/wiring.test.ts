@@ -206,6 +206,9 @@ describe('wire', () => {
     expect(wired.woken).toEqual([]);
     wired.policy({ status: { observedGeneration: 0 } });
     expect(wired.woken).toEqual(['policy web']);
+    const resumed = imagePolicy({ status: { observedGeneration: 0, resumedTime: '2026-01-05T08:00:00Z' } });
+    wired.policies.cache.applyWrite(wired.next(resumed));
+    expect(wired.woken).toEqual(['policy web']);
     wired.policy({ metadata: { generation: 2 } });
     expect(wired.woken).toEqual(['policy web']);
     wired.policy({ metadata: { generation: 2, deletionTimestamp: '2026-01-05T08:00:00Z' } });

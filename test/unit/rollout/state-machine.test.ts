@@ -690,6 +690,19 @@ describe('nextStep, finished', () => {
   });
 });
 
+describe('nextStep, when the windows shut while it waits', () => {
+  const shut = 'outside of the allowed windows, and the next opens 2026-01-05 22:00 UTC';
+
+  it('is given up before anything was changed, and goes on once it has begun', () => {
+    expect(statusOf(nextStep(observe({ shut })), 'finish')).toMatchObject({
+      state: 'Aborted',
+      message: expect.stringContaining(`${shut}, before anything was changed`),
+    });
+
+    expect(nextStep(observe({ shut, status: claimed('Applying', 'Pending') }))).toMatchObject({ kind: 'apply' });
+  });
+});
+
 describe('nextStep, when it fails', () => {
   const GOOD = candidate('0.9.0').image;
   const BACK = candidate('1.0.0').image;

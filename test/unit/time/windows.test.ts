@@ -98,7 +98,8 @@ describe('compileWindows', () => {
       allow: [daily('0 0 * * *', '48h')],
       now: '2026-01-05T11:00:00Z',
       isOpen: true,
-      changes: undefined,
+      // Then it is judged again.
+      changes: '2026-02-14T00:00:00Z',
     },
     {
       when: 'a start falls into the hour that is skipped',
@@ -204,6 +205,38 @@ describe('compileWindows', () => {
       ),
       { numRuns: 15 },
     );
+  });
+
+  it.each<{ when: string; rules: Parameters<typeof compileWindows>[0]; asked: string; then: string; isOpen: boolean }>([
+    {
+      when: 'windows of a quarter follow each other for a day',
+      rules: { allow: [daily('*/15 9-16 * * 1-5', '15m')] },
+      asked: '2026-01-09T09:00:00Z',
+      then: '2026-01-09T20:00:00Z',
+      isOpen: false,
+    },
+    {
+      when: 'denied minutes follow each other for a day',
+      rules: { deny: [daily('* 8-17 * * *', '1m')] },
+      asked: '2026-01-09T08:02:00Z',
+      then: '2026-01-09T18:30:00Z',
+      isOpen: true,
+    },
+    {
+      when: 'a row of denied hours lies over the change of the clocks',
+      rules: { deny: [daily('0 0-5 * * *', '1h', 'Europe/Berlin')] },
+      asked: '2026-10-25T00:30:00Z',
+      then: '2026-10-25T01:30:00Z',
+      isOpen: false,
+    },
+  ])('is asked again in time when $when', ({ rules, asked, then, isOpen }) => {
+    const windows = compileWindows(rules);
+    const first = windows.at(at(asked));
+    const changesMs = first.isOpen ? first.untilMs : (first.opensMs ?? first.againMs);
+
+    if (first.isOpen !== isOpen) expect(changesMs).toBeLessThanOrEqual(at(then));
+    for (let now = at(asked); now <= at(then); now += 5 * 60_000) windows.at(now);
+    expect(windows.at(at(then)).isOpen).toBe(isOpen);
   });
 
   it('agrees with a calendar read minute by minute', () => {

@@ -644,6 +644,116 @@ describe('decide, with companions and approvals', () => {
   });
 });
 
+describe('decide, when a person and automation meet', () => {
+  const pin = { tag: '1.1.0' };
+  const resolved = { kind: 'resolved', tag: '1.1.0', digests: [candidate('1.1.0').digest] } as const;
+  const seen = { tag: '1.1.0', digest: candidate('1.1.0').digest, sinceTime: ENDED };
+
+  it('takes a foreign image back to the pin, by a rollout that the pin does not end', () => {
+    const { create } = decide(
+      observation({
+        policy: policy({ pin, rollout: { onForeignChange: 'Reassert' } }, { pin: seen, targets: [accepted('1.1.0')] }),
+        workloads: [running('1.0.0')],
+        tags: pushed('1.0.0', '1.1.0'),
+        more: { pin: resolved },
+      }),
+    );
+
+    expect(create?.spec).toMatchObject({ pin, settings: { onFailure: 'Hold' }, images: [{ tag: '1.1.0' }] });
+  });
+
+  it('lets a pin overrule a manual change that no look has seen before', () => {
+    const { create, status } = decide(
+      observation({
+        policy: policy({ pin }, { targets: [accepted('1.2.0')] }),
+        workloads: [running('1.0.0')],
+        tags: pushed('1.0.0', '1.1.0', '1.2.0'),
+        more: { pin: resolved },
+      }),
+    );
+
+    expect(create?.spec).toMatchObject({ trigger: 'Pin', images: [{ tag: '1.1.0' }] });
+    expect(findCondition(status.conditions, 'ManualHold')).toBeUndefined();
+  });
+
+  it('does not let one cool down that was given up before it moved anything', () => {
+    const aborted = { state: 'Aborted', endTime: ENDED } as const;
+    const given = (status: ImageRolloutStatus) =>
+      decide(
+        observation({
+          policy: policy({ rollout: { cooldown: '24h' } }, { targets: [accepted('1.0.0')] }),
+          workloads: [running('1.0.0')],
+          tags: pushed('1.0.0', '1.1.0'),
+          rollouts: [rollout(1, '1.0.0', '1.1.0', status)],
+        }),
+      ).create;
+
+    expect(given(aborted)).toBeDefined();
+    expect(given({ ...aborted, claim: { holder: 'a', epoch: 1, time: ENDED } })).toBeUndefined();
+  });
+
+  describe('without targets', () => {
+    const selected = { tag: '1.0.0', digest: candidate('1.0.0').digest };
+    const reject = (tag: string): ImageDecision => ({
+      apiVersion: 'slipway.dev/v1alpha1',
+      kind: 'ImageDecision',
+      metadata: { name: 'no', namespace: 'shop', uid: 'uid-of-no', resourceVersion: '1', creationTimestamp: ENDED },
+      spec: { policy: 'web', decision: 'Reject', by: 'jane', digest: candidate(tag).digest },
+    });
+
+    it('selects the next one when the best is rejected', () => {
+      const { status } = decide(
+        observation({
+          policy: policy({ targets: [] }, { selected }),
+          tags: pushed('1.0.0', '1.1.0', '1.2.0'),
+          decisions: [reject('1.2.0')],
+        }),
+      );
+
+      expect(status.selected).toMatchObject({ tag: '1.1.0' });
+    });
+
+    it('looks again at once when what was selected is rejected', () => {
+      const { status, lookAgainMs } = decide(
+        observation({
+          policy: policy({ targets: [] }, { selected }),
+          tags: pushed('0.9.0', '1.0.0'),
+          decisions: [reject('1.0.0')],
+        }),
+      );
+
+      expect(status.selected).toBeUndefined();
+      expect(lookAgainMs).toBe(0);
+    });
+  });
+
+  it('lets a release act once on what is in quarantine since long ago', () => {
+    const { digest } = candidate('1.1.0');
+    const release: ImageDecision = {
+      apiVersion: 'slipway.dev/v1alpha1',
+      kind: 'ImageDecision',
+      metadata: { name: 'go', namespace: 'shop', uid: 'uid-of-go', resourceVersion: '1', creationTimestamp: ENDED },
+      spec: { policy: 'web', decision: 'Release', by: 'jane', digest },
+    };
+    const given = (status: Partial<ImagePolicyStatus>) =>
+      decide(
+        observation({
+          policy: policy({}, { targets: [accepted('1.0.0')], quarantined: [digest], ...status }),
+          workloads: [running('1.0.0')],
+          tags: pushed('1.0.0', '1.1.0'),
+          decisions: [release],
+        }),
+      );
+
+    const first = given({});
+    expect(first.create?.spec.images).toMatchObject([{ tag: '1.1.0' }]);
+    expect(first.status.spentDecisions).toEqual(['uid-of-go']);
+    const again = given({ spentDecisions: ['uid-of-go'] });
+    expect(again.create).toBeUndefined();
+    expect(again.status.quarantined).toEqual([digest]);
+  });
+});
+
 describe('decide, when a digest is pinned', () => {
   it('writes the tag under which it is known, so that nothing lower is taken for newer afterwards', () => {
     const { digest } = candidate('1.0.0');

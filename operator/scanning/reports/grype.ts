@@ -2,8 +2,9 @@
 // @see https://github.com/anchore/grype/tree/main/grype/presenter/models
 
 import * as z from 'zod';
-import type { Assessment, Finding, FixState, ScanReport, Severity } from '../../api/scan-facts.ts';
+import type { Assessment, Finding, FixState, ScanReport } from '../../api/scan-facts.ts';
 import { ReportError } from '../report-error.ts';
+import { limitedFinding, severityOf, text, uniqueFindings } from './limited-finding.ts';
 import { limitFindings, listOf, readReport, textOf, timeOf } from './read-report.ts';
 
 const WHAT = 'Grype report';
@@ -15,58 +16,66 @@ const EOL_ALERT = 'distro-eol';
 
 const vulnerability = z.object({
   id: z.string(),
-  severity: z.string().nullish(),
+  severity: text,
   knownExploited: listOf(z.unknown()),
-  fix: z.object({ versions: listOf(z.string()), state: z.string().nullish() }).nullish(),
+  fix: z.object({ versions: listOf(z.string()), state: text }).nullish(),
 });
 
 const match = z.object({
   vulnerability,
-  relatedVulnerabilities: listOf(z.object({ id: z.string() })),
+  relatedVulnerabilities: listOf(z.object({ id: z.string(), knownExploited: listOf(z.unknown()) })),
   artifact: z.object({
     name: z.string(),
-    version: z.string().nullish(),
-    purl: z.string().nullish(),
-    locations: listOf(z.object({ path: z.string().nullish(), layerID: z.string().nullish() })),
+    version: text,
+    purl: text,
+    locations: listOf(z.object({ path: text, layerID: text })),
   }),
 });
 
 const ignoredMatch = match.extend({
   appliedIgnoreRules: listOf(
     z.object({
-      namespace: z.string().nullish(),
-      reason: z.string().nullish(),
-      'vex-status': z.string().nullish(),
-      'vex-justification': z.string().nullish(),
+      namespace: text,
+      reason: text,
+      'fix-state': text,
+      'vex-status': text,
+      'vex-justification': text,
     }),
   ),
 });
 
 const schema = z.object({
-  matches: listOf(match),
+  // Null when there is none; a report without it is not whole.
+  matches: z
+    .array(match)
+    .nullable()
+    .transform((matches) => matches ?? []),
   ignoredMatches: listOf(ignoredMatch),
-  alertsByPackage: listOf(z.object({ alerts: listOf(z.object({ type: z.string().nullish() })) })),
+  alertsByPackage: listOf(z.object({ alerts: listOf(z.object({ type: text })) })),
   source: z.object({
     target: z.object({
-      manifestDigest: z.string().nullish(),
-      imageID: z.string().nullish(),
+      manifestDigest: text,
+      imageID: text,
       repoDigests: listOf(z.string()),
-      architecture: z.string().nullish(),
-      os: z.string().nullish(),
+      architecture: text,
+      os: text,
     }),
   }),
-  distro: z.object({ name: z.string().nullish(), version: z.string().nullish() }).nullish(),
+  distro: z.object({ name: text, version: text }).nullish(),
   descriptor: z.object({
     name: z.literal('grype'),
-    version: z.string().nullish(),
-    timestamp: z.string().nullish(),
+    version: text,
+    timestamp: text,
     db: z.object({
-      status: z.object({
-        schemaVersion: z.string(),
-        built: z.string().nullish(),
-        valid: z.boolean().nullish(),
-        error: z.string().nullish(),
-      }),
+      // Absent before schema 6.
+      status: z
+        .object({
+          schemaVersion: z.string(),
+          built: text,
+          valid: z.boolean().nullish(),
+          error: text,
+        })
+        .nullish(),
     }),
   }),
 });
@@ -79,8 +88,10 @@ export function parseGrypeReport(body: string): ScanReport {
   const report = readReport(WHAT, body, schema);
   const { descriptor, source, distro } = report;
   const { status } = descriptor.db;
-  if (!SCHEMA_VERSION.test(status.schemaVersion))
-    throw new ReportError('UnsupportedSchema', `${WHAT}: database schema ${status.schemaVersion}; 6 is understood`);
+  if (!status || !SCHEMA_VERSION.test(status.schemaVersion)) {
+    const version = status?.schemaVersion ?? 'older than 6';
+    throw new ReportError('UnsupportedSchema', `${WHAT}: database schema ${version}; 6 is understood`);
+  }
   const error = textOf(status.error, 256);
   if (status.valid === false || error !== undefined)
     throw new ReportError('Unreadable', `${WHAT}: its database is not valid${error === undefined ? '' : `: ${error}`}`);
@@ -113,7 +124,7 @@ export function parseGrypeReport(body: string): ScanReport {
       findings.length,
       [...alerts].some((type) => DISTRO_ALERT.test(type)),
     ),
-    findings: unique(findings),
+    findings: uniqueFindings(findings),
   };
 }
 
@@ -124,70 +135,45 @@ function assess(family: string | undefined, findings: number, isAlerted: boolean
 }
 
 function toFinding({ vulnerability: found, relatedVulnerabilities, artifact }: Match): Finding {
-  const [location] = artifact.locations;
-  const purl = textOf(artifact.purl, 512);
-  const layerDiffId = textOf(location?.layerID, 71);
-  const path = textOf(location?.path, 512);
+  const layered = artifact.locations.find(({ layerID }) => layerID) ?? artifact.locations[0];
   const aliases = relatedVulnerabilities.map(({ id }) => id.slice(0, 128)).filter((id) => id !== found.id);
+  const isExploited = [found, ...relatedVulnerabilities].some(({ knownExploited }) => knownExploited.length > 0);
   return {
-    id: textOf(found.id, 128) ?? 'unnamed',
+    ...limitedFinding(WHAT, {
+      id: found.id,
+      package: artifact.name,
+      version: artifact.version,
+      purl: artifact.purl,
+      severity: severityOf(found.severity),
+      fixedVersions: found.fix?.versions ?? [],
+      fixState: FIX_STATES.get(found.fix?.state?.toLowerCase() ?? ''),
+      layerDiffId: layered?.layerID,
+      path: layered?.path,
+    }),
     aliases: [...new Set(aliases)].slice(0, 8),
-    package: textOf(artifact.name, 256) ?? 'unnamed',
-    version: textOf(artifact.version, 256) ?? '',
-    ...(purl !== undefined && { purl }),
-    severity: toSeverity(found.severity),
-    fixState: toFixState(found.fix?.state),
-    fixedVersions: (found.fix?.versions ?? []).flatMap((version) => textOf(version, 256) ?? []).slice(0, 8),
-    ...(layerDiffId !== undefined && { layerDiffId }),
-    ...(path !== undefined && { path }),
-    ...(found.knownExploited.length > 0 && { knownExploited: true }),
+    ...(isExploited && { knownExploited: true }),
   };
 }
 
 function toSuppressed(ignored: IgnoredMatch): Finding {
-  const [rule] = ignored.appliedIgnoreRules;
-  const status = textOf(rule?.['vex-status'], 64);
+  const rules = ignored.appliedIgnoreRules;
+  const vex = rules.find((rule) => textOf(rule['vex-status'], 64) !== undefined || rule.namespace === 'vex');
+  const rule = vex ?? rules[0];
+  // `--only-fixed` and its like leave a rule about the state of the fix: that is the policy of whoever ran the scan.
+  const isPolicy = vex === undefined && textOf(rule?.['fix-state'], 64) !== undefined;
   const statement = textOf(rule?.['vex-justification'] ?? rule?.reason, 512);
   return {
     ...toFinding(ignored),
     suppressed: {
-      by: status !== undefined || rule?.namespace === 'vex' ? 'Vex' : 'Ignore',
-      status: status ?? 'ignored',
+      by: vex !== undefined ? 'Vex' : isPolicy ? 'Policy' : 'Ignore',
+      status: textOf(rule?.['vex-status'], 64) ?? 'ignored',
       ...(statement !== undefined && { statement }),
     },
   };
 }
 
-const SEVERITY: Readonly<Record<string, Severity>> = {
-  negligible: 'Negligible',
-  low: 'Low',
-  medium: 'Medium',
-  high: 'High',
-  critical: 'Critical',
-};
-
-function toSeverity(text: string | null | undefined): Severity {
-  return SEVERITY[text?.toLowerCase() ?? ''] ?? 'Unknown';
-}
-
-const FIX_STATE: Readonly<Record<string, FixState>> = {
-  fixed: 'Fixed',
-  'not-fixed': 'Affected',
-  'wont-fix': 'WillNotFix',
-};
-
-function toFixState(text: string | null | undefined): FixState {
-  return FIX_STATE[text?.toLowerCase() ?? ''] ?? 'Unknown';
-}
-
-/** One package may match in several ways. */
-function unique(findings: readonly Finding[]): readonly Finding[] {
-  const seen = new Map<string, Finding>();
-  for (const finding of findings) {
-    const key = JSON.stringify([finding.id, finding.package, finding.version, finding.path]);
-    // What counts goes before what is suppressed.
-    if (seen.get(key)?.suppressed === undefined && seen.has(key)) continue;
-    seen.set(key, finding);
-  }
-  return [...seen.values()];
-}
+const FIX_STATES: ReadonlyMap<string, FixState> = new Map([
+  ['fixed', 'Fixed'],
+  ['not-fixed', 'Affected'],
+  ['wont-fix', 'WillNotFix'],
+]);

@@ -52,10 +52,13 @@ export function textOf(text: string | null | undefined, maxLength: number): stri
   return trimmed === '' ? undefined : trimmed;
 }
 
+/** The end of the year 9999, beyond which a time has no RFC 3339 form. */
+const LAST_MS = 253_402_300_799_000;
+
 /** RFC 3339 in UTC without fractions; undefined for none, for one that is no time, and for the year 1, which stands for none. */
 export function timeOf(text: string | number | null | undefined): string | undefined {
   if (text === null || text === undefined) return undefined;
   const ms = typeof text === 'number' ? text * 1000 : Date.parse(text);
-  if (!Number.isFinite(ms) || ms <= 0) return undefined;
+  if (!Number.isFinite(ms) || ms <= 0 || ms > LAST_MS) return undefined;
   return new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');
 }

@@ -84,6 +84,28 @@ describe('parseGrypeReport', () => {
       want: { fixState: 'WillNotFix', fixedVersions: [] },
     },
     {
+      when: 'it is fixed, and the state is empty',
+      change: (sample) => {
+        first(sample).vulnerability['fix'] = { versions: ['2'], state: '' };
+      },
+      want: { fixState: 'Fixed', fixedVersions: ['2'] },
+    },
+    {
+      when: 'words are names of every object',
+      change: (sample) => {
+        first(sample).vulnerability['severity'] = 'constructor';
+        first(sample).vulnerability['fix'] = { versions: [], state: 'constructor' };
+      },
+      want: { severity: 'Unknown', fixState: 'Unknown' },
+    },
+    {
+      when: 'its other name is known to be exploited',
+      change: (sample) => {
+        first(sample).relatedVulnerabilities = [{ id: 'CVE-1', knownExploited: [{}] }];
+      },
+      want: { knownExploited: true },
+    },
+    {
       when: 'nothing is said of a fix',
       change: (sample) => {
         delete first(sample).vulnerability['fix'];
@@ -188,6 +210,22 @@ describe('parseGrypeReport', () => {
       says: 'v5',
     },
     {
+      when: 'it is of a version before that',
+      body: report((sample) => {
+        sample.descriptor.db = { built: '2024-01-01T00:00:00Z' } as never;
+      }),
+      problem: 'UnsupportedSchema',
+      says: 'older than 6',
+    },
+    {
+      when: 'there is no list of matches',
+      body: report((sample) => {
+        delete (sample as Partial<Report>).matches;
+      }),
+      problem: 'Unreadable',
+      says: 'matches',
+    },
+    {
       when: 'its database is broken',
       body: report((sample) => {
         sample.descriptor.db.status['valid'] = false;
@@ -218,6 +256,22 @@ describe('parseGrypeReport', () => {
     expect(() => parseGrypeReport(body)).toThrow(
       expect.objectContaining({ problem, message: expect.stringContaining(says) }),
     );
+  });
+
+  it.each<{ when: string; rules: object[]; by: string }>([
+    {
+      when: 'a VEX document says so, whatever other rule did',
+      rules: [{ reason: 'x' }, { 'vex-status': 'fixed' }],
+      by: 'Vex',
+    },
+    { when: 'only fixed ones were asked for', rules: [{ 'fix-state': 'not-fixed' }], by: 'Policy' },
+    { when: 'it is in a list', rules: [{ vulnerability: 'CVE-2024-0001' }], by: 'Ignore' },
+  ])('is suppressed by $by when $when', ({ rules, by }) => {
+    const { findings } = parse((sample) => {
+      sample.ignoredMatches = [{ ...sample.ignoredMatches![0]!, appliedIgnoreRules: rules } as Match];
+    });
+
+    expect(findings.at(-1)?.suppressed?.by).toBe(by);
   });
 
   it('has no epoch and no end when the report does not say', () => {

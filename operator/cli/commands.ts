@@ -1,5 +1,6 @@
 // Every command, in the order in which `slipway --help` lists them. A new one is a file and a line here.
 
+import { adviseCommand } from './advise.ts';
 import type { CommandDefinition } from './context.ts';
 import { explainCommand } from './explain.ts';
 import {
@@ -33,5 +34,6 @@ export const COMMANDS: readonly CommandDefinition[] = [
   suspendCommand,
   selectCommand,
   validateCommand,
+  adviseCommand,
   versionCommand,
 ];

@@ -15,7 +15,7 @@ const worker = (tag: string): string => `${WORKER}:${tag}@${digestOf(`worker ${t
 function policy(current: string, status: Partial<ImagePolicyStatus> = {}, spec: object = {}) {
   return imagePolicy({
     spec: { ...spec },
-    status: { current: { images: [{ image: WEB, ...named(current) }] }, ...status } as ImagePolicyStatus,
+    status: { current: { images: [{ image: WEB, ...named(current) }] }, ...status },
   });
 }
 

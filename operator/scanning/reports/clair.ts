@@ -5,6 +5,7 @@
 import * as z from 'zod';
 import { SEVERITIES, type Assessment, type Finding, type ScanReport, type Severity } from '../../api/scan-facts.ts';
 import { ReportError } from '../report-error.ts';
+import { severityOfScores } from './finding-text.ts';
 import { limitedFinding, severityOf, text } from './limited-finding.ts';
 import { limitFindings, listOf, readReport, textOf } from './read-report.ts';
 
@@ -154,14 +155,7 @@ function scoresOf({ enrichments }: Report): ReadonlyMap<string, number> {
 /** Where there is no rating, as always with Alpine, the score decides. */
 function rate(found: Vulnerability, score = 0): Vulnerability & { readonly severity: Severity } {
   const severity = severityOf(found.normalized_severity);
-  return { ...found, severity: severity === 'Unknown' ? severityOfScore(score) : severity };
-}
-
-function severityOfScore(score: number): Severity {
-  if (score >= 9) return 'Critical';
-  if (score >= 7) return 'High';
-  if (score >= 4) return 'Medium';
-  return score > 0 ? 'Low' : 'Unknown';
+  return { ...found, severity: severity === 'Unknown' ? severityOfScores([score]) : severity };
 }
 
 function worst(severities: readonly Severity[]): Severity {

@@ -1,6 +1,6 @@
-// What formats without fields for it say in words: how bad a finding is, and which versions fix it.
+// What scanners say in words: how bad a finding is, which versions fix it, and whether anybody will.
 
-import { SEVERITIES, type Severity } from '../../api/scan-facts.ts';
+import { SEVERITIES, type FixState, type Severity } from '../../api/scan-facts.ts';
 import { textOf } from './read-report.ts';
 
 const BY_WORD: ReadonlyMap<string, Severity> = new Map([
@@ -33,3 +33,12 @@ export function fixedVersionsOf(text: string | undefined): readonly string[] {
     .flatMap((version) => textOf(version, 256) ?? [])
     .slice(0, 8);
 }
+
+/** Trivy's status of a vulnerability, which its adapter for Harbor passes on. */
+export const TRIVY_FIX_STATES: ReadonlyMap<string, FixState> = new Map([
+  ['fixed', 'Fixed'],
+  ['affected', 'Affected'],
+  ['will_not_fix', 'WillNotFix'],
+  ['fix_deferred', 'FixDeferred'],
+  ['end_of_life', 'EndOfLife'],
+]);

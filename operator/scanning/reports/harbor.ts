@@ -3,8 +3,9 @@
 // @see https://github.com/goharbor/pluggable-scanner-spec/blob/master/api/spec/scanner-adapter-openapi-v1.2.yaml
 
 import * as z from 'zod';
-import type { FixState, ScanReport } from '../../api/scan-facts.ts';
+import type { ScanReport } from '../../api/scan-facts.ts';
 import { ReportError } from '../report-error.ts';
+import { TRIVY_FIX_STATES } from './finding-text.ts';
 import { limitedFinding, severityOf, text } from './limited-finding.ts';
 import { limitFindings, listOf, readReport, textOf, timeOf } from './read-report.ts';
 
@@ -78,19 +79,11 @@ function toFinding(found: z.output<typeof vulnerability>): ScanReport['findings'
     purl: found.purl,
     severity: severityOf(found.severity),
     fixedVersions: found.fix_version?.split(',') ?? [],
-    fixState: FIX_STATE.get(found.status ?? ''),
+    fixState: TRIVY_FIX_STATES.get(found.status ?? ''),
     layerDiffId: found.layer?.diff_id,
     layerDigest: found.layer?.digest,
   });
 }
-
-const FIX_STATE: ReadonlyMap<string, FixState> = new Map([
-  ['fixed', 'Fixed'],
-  ['affected', 'Affected'],
-  ['will_not_fix', 'WillNotFix'],
-  ['fix_deferred', 'FixDeferred'],
-  ['end_of_life', 'EndOfLife'],
-]);
 
 function toIdentity(from: z.output<typeof scanner>): ScanReport['scanner'] {
   return { name: textOf(from?.name, 64) ?? 'unknown', version: textOf(from?.version, 64) ?? '' };

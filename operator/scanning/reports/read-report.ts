@@ -3,6 +3,7 @@
 
 import * as z from 'zod';
 import { toError } from '../../errors.ts';
+import { toTimestamp } from '../../time/duration.ts';
 import { ReportError } from '../report-error.ts';
 
 /** Longer reports are refused unread. */
@@ -60,5 +61,5 @@ export function timeOf(text: string | number | null | undefined): string | undef
   if (text === null || text === undefined) return undefined;
   const ms = typeof text === 'number' ? text * 1000 : Date.parse(text);
   if (!Number.isFinite(ms) || ms <= 0 || ms > LAST_MS) return undefined;
-  return new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');
+  return toTimestamp(ms);
 }

@@ -3,10 +3,11 @@
 // @see https://github.com/aquasecurity/trivy/blob/main/pkg/types/report.go
 
 import * as z from 'zod';
-import type { Assessment, Finding, FixState, ScanReport, Severity } from '../../api/scan-facts.ts';
+import type { Assessment, Finding, ScanReport, Severity } from '../../api/scan-facts.ts';
 import { parseDigest } from '../../image/digest.ts';
 import { formatPlatform, normalizePlatform } from '../../image/platform.ts';
 import { ReportError } from '../report-error.ts';
+import { TRIVY_FIX_STATES } from './finding-text.ts';
 import { uniqueFindings } from './limited-finding.ts';
 import { limitFindings, listOf, readReport, textOf, timeOf } from './read-report.ts';
 
@@ -173,7 +174,7 @@ function toFinding(found: Vulnerability, from: Result): Finding {
     ...(purl !== undefined && { purl }),
     severity: SEVERITY.get(found.Severity ?? '') ?? 'Unknown',
     // Versions before 0.44 have no status.
-    fixState: FIX_STATE.get(found.Status ?? '') ?? (fixedVersions.length > 0 ? 'Fixed' : 'Unknown'),
+    fixState: TRIVY_FIX_STATES.get(found.Status ?? '') ?? (fixedVersions.length > 0 ? 'Fixed' : 'Unknown'),
     fixedVersions,
     ...(layerDiffId !== undefined && { layerDiffId }),
     ...(layerDigest !== undefined && { layerDigest }),
@@ -214,14 +215,6 @@ const SEVERITY: ReadonlyMap<string, Severity> = new Map([
   ['MEDIUM', 'Medium'],
   ['HIGH', 'High'],
   ['CRITICAL', 'Critical'],
-]);
-
-const FIX_STATE: ReadonlyMap<string, FixState> = new Map([
-  ['fixed', 'Fixed'],
-  ['affected', 'Affected'],
-  ['will_not_fix', 'WillNotFix'],
-  ['fix_deferred', 'FixDeferred'],
-  ['end_of_life', 'EndOfLife'],
 ]);
 
 const MAX_TEXTS = 8;

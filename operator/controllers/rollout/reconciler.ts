@@ -29,10 +29,10 @@ import { toWorkload, type Workload } from '../../rollout/workloads/workload.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Clock } from '../../time/clock.ts';
 import { parseTimestampMs } from '../../time/duration.ts';
-import { compileWindows } from '../../time/windows.ts';
 import { imageRollouts } from '../resources.ts';
 import { requireKind, type WorkloadKinds } from '../workload-kinds.ts';
 import type { HealthReader } from './health-reader.ts';
+import { findShutWindow } from './shut-window.ts';
 import { findBlocker, findSuperseded, isNewer, Turns } from './turns.ts';
 
 /** Index of the rollout cache: uid of a workload → rollouts that name it. */
@@ -510,14 +510,4 @@ function targetAt({ spec, metadata }: ImageRollout, index: number): RolloutTarge
   const target = spec.targets[index];
   if (target === undefined) throw new RangeError(`Rollout ${metadata.name} has no target ${index}`);
   return target;
-}
-
-/** Of a rollout that waits for its turn, and that no person asked for: why it may not begin now. */
-function findShutWindow({ spec, status }: ImageRollout, policy: ImagePolicy, nowMs: number): string | undefined {
-  const { windows } = policy.spec.gates ?? {};
-  const isAutomatic = spec.pin === undefined && spec.trigger !== 'Reject';
-  const isSame = policy.metadata.generation === spec.policy.generation;
-  if (status?.claim !== undefined || !isAutomatic || !isSame || windows === undefined) return undefined;
-  const answer = compileWindows(windows).at(nowMs);
-  return answer.isOpen ? undefined : answer.because;
 }
